@@ -1,0 +1,46 @@
+"""What every entry point shares: `--workspace`, and errors as one line with exit code 2."""
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from absl import app, flags
+from absl import logging as absl_logging
+
+from cosernn_tf.errors import UserError
+
+USER_ERROR_EXIT_CODE = 2
+
+WORKSPACE = flags.DEFINE_string(
+    "workspace", "workspace", "Directory that all jobs read and write (see WORKSPACE.md)."
+)
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+    """Parses flags as `app.run` does by default, but ends with our exit code for a bad one."""
+    try:
+        return list(flags.FLAGS(argv))
+    except flags.Error as error:
+        _fail(f"{error} (--help lists the flags)")
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(USER_ERROR_EXIT_CODE)
+
+
+def run(main: Callable[[list[str]], None]) -> None:
+    """Runs `main(argv)` under absl; a `UserError` becomes one line on stderr and exit code 2."""
+
+    def guarded(argv: list[str]) -> None:
+        if len(argv) > 1:
+            _fail(f"unexpected argument {argv[1]!r}: every argument is a --flag (see --help)")
+        absl_logging.set_verbosity(absl_logging.INFO)
+        logging.getLogger("gensim").setLevel(logging.WARNING)
+        try:
+            main(argv)
+        except UserError as error:
+            _fail(str(error))
+
+    app.run(guarded, flags_parser=_parse_flags)

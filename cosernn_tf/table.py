@@ -1,0 +1,77 @@
+"""Session sequences in memory: columns over all sessions, with the users' row splits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from cosernn_tf.schema import SESSION_FEATURES, Per
+
+
+@dataclass(frozen=True)
+class SessionTable:
+    """Sessions of U users, S in all, each user's consecutive and in time order.
+
+    The fields but `row_splits` are the features of `schema.SESSION_FEATURES`, which gives their
+    meaning; shapes here are over all users: U per user, S per session, (S, 10) per track.
+    """
+
+    row_splits: np.ndarray
+    """(U + 1,) int64: sessions `row_splits[i]:row_splits[i + 1]` are user i's."""
+
+    user_id: np.ndarray
+    """(U,) object: bytes."""
+    user_age: np.ndarray
+    session_start: np.ndarray
+    day_of_week: np.ndarray
+    hour: np.ndarray
+    device: np.ndarray
+    stream_source: np.ndarray
+    num_tracks: np.ndarray
+    seconds_since_last: np.ndarray
+    track: np.ndarray
+    skipped: np.ndarray
+
+    @property
+    def num_users(self) -> int:
+        return len(self.user_id)
+
+    @property
+    def num_sessions(self) -> int:
+        return len(self.session_start)
+
+    @property
+    def user_of_session(self) -> np.ndarray:
+        """(S,) int64 row of each session's user."""
+        return np.repeat(np.arange(self.num_users), np.diff(self.row_splits))
+
+    @property
+    def position(self) -> np.ndarray:
+        """(S,) int64 number of earlier sessions of the same user (t - 1 in the paper)."""
+        return np.arange(self.num_sessions) - self.row_splits[self.user_of_session]
+
+    def select_users(self, users: np.ndarray) -> "SessionTable":
+        """The table of the given users (rows, int64), in that order."""
+        lengths = np.diff(self.row_splits)[users]
+        splits = np.concatenate([[0], np.cumsum(lengths)])
+        sessions = np.arange(splits[-1]) + np.repeat(
+            self.row_splits[:-1][users] - splits[:-1], lengths
+        )
+        columns = {
+            feature.name: getattr(self, feature.name)[users if feature.per is Per.USER else sessions]
+            for feature in SESSION_FEATURES
+        }
+        return SessionTable(row_splits=splits, **columns)
+
+
+def concatenate(tables: Sequence[SessionTable]) -> SessionTable:
+    """One table of all the users of `tables`, in order."""
+    splits = [np.zeros(1, np.int64)]
+    for table in tables:
+        splits.append(table.row_splits[1:] + splits[-1][-1])
+    columns = {
+        field.name: np.concatenate([getattr(table, field.name) for table in tables])
+        for field in fields(SessionTable)
+        if field.name != "row_splits"
+    }
+    return SessionTable(row_splits=np.concatenate(splits), **columns)
