@@ -42,21 +42,12 @@ def embed_sessions(table: SessionTable, track_embeddings: np.ndarray) -> Session
     # Padded and cut tracks (negative) read the zero row appended at the end.
     padded = np.vstack([track_embeddings, np.zeros((1, dim), np.float32)])
     rows = np.where(table.track < 0, len(track_embeddings), table.track)
-    played = np.empty((num_sessions, dim), np.float32)
-    skipped = np.empty((num_sessions, dim), np.float32)
-    is_skipped = (table.skipped == 1).astype(np.float32)
+    sums = np.empty((num_sessions, 2, dim), np.float32)
     for start in range(0, num_sessions, _ROWS_PER_CHUNK):
         chunk = slice(start, start + _ROWS_PER_CHUNK)
-        vectors = padded[rows[chunk]]
-        total = vectors.sum(axis=1)
-        # A product with the 0/1 skip row is the sum over skipped tracks without a second gather.
-        skipped[chunk] = np.matmul(is_skipped[chunk][:, None, :], vectors)[:, 0]
-        played[chunk] = total - skipped[chunk]
-    # The subtraction leaves rounding noise where every track was skipped.
-    embedded = track_embeddings.any(axis=1)
-    counts_as_played = (table.track >= 0) & (table.skipped == 0)
-    counts_as_played &= np.append(embedded, False)[rows]
-    played[~counts_as_played.any(axis=1)] = 0.0
+        weights = np.stack([table.skipped[chunk] == 0, table.skipped[chunk] == 1], axis=1)
+        np.matmul(weights.astype(np.float32), padded[rows[chunk]], out=sums[chunk])
+    played, skipped = sums[:, 0], sums[:, 1]
     return SessionEmbeddings(
         all=normalize(played + skipped), played=normalize(played), skipped=normalize(skipped)
     )

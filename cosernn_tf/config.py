@@ -1,0 +1,88 @@
+"""Frozen configurations: what a flagfile resolves to, and what a run is identified by.
+
+Needs neither TensorFlow nor Beam, so that a bad flag is refused before anything heavy loads.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cosernn_tf.errors import UserError
+
+
+def require(condition: bool, message: str) -> None:
+    """Raises `UserError(message)` unless `condition`."""
+    if not condition:
+        raise UserError(message)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A model's architecture (§5.1, §5.2.2)."""
+
+    name: str = "cosernn"
+    lstm_units: int = 400
+    dense_units: int = 200
+
+    def __post_init__(self) -> None:
+        for flag in ("lstm_units", "dense_units"):
+            value = getattr(self, flag)
+            require(value >= 1, f"--{flag}={value} must be at least 1")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training run."""
+
+    model: ModelConfig = ModelConfig()
+    learning_rate: float = 0.0005
+    batch_size: int = 256
+    """Windows of users' sequences in a batch (decision 15)."""
+    max_sessions: int = 400
+    """Longest window."""
+    max_epochs: int = 50
+    patience: int = 5
+    """Epochs without a better validation cosine before training stops."""
+    clip_norm: float = 0.0
+    """Global norm to which gradients are clipped; 0 clips nothing."""
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        require(self.learning_rate > 0, f"--learning_rate={self.learning_rate} must be above 0")
+        require(self.clip_norm >= 0, f"--clip_norm={self.clip_norm} must be 0 or above")
+        require(self.max_sessions >= 2, f"--max_sessions={self.max_sessions} must be at least 2")
+        for flag in ("batch_size", "max_epochs", "patience"):
+            value = getattr(self, flag)
+            require(value >= 1, f"--{flag}={value} must be at least 1")
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "TrainConfig":
+        return cls(**{**fields, "model": ModelConfig(**fields["model"])})
+
+
+@dataclass(frozen=True)
+class EmbeddingConfig:
+    """Track embeddings by word2vec, continuous bag of words (§3.2)."""
+
+    epochs: int = 20
+    window: int = 10
+    min_count: int = 2
+    negative: int = 10
+    seed: int = 1
+    workers: int = 1
+    """More than one thread trains faster, but not to the same bytes twice."""
+
+    def __post_init__(self) -> None:
+        for flag in ("epochs", "window", "min_count", "negative", "workers"):
+            value = getattr(self, flag)
+            require(value >= 1, f"--{flag}={value} must be at least 1")
+
+
+def canonical_json(fields: Mapping[str, Any]) -> str:
+    """JSON that is equal for equal configurations."""
+    return json.dumps(fields, indent=2, sort_keys=True) + "\n"

@@ -1,0 +1,110 @@
+"""Run directories: what identifies a run, when it is finished, and what it refuses."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from cosernn_tf.config import TrainConfig, canonical_json
+from cosernn_tf.errors import UserError
+from cosernn_tf.workspace import SUCCESS
+
+CONFIG: Final = "config.json"
+FLAGFILE: Final = "flags.txt"
+INDEX: Final = "index"
+EXPORT: Final = "export"
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """What a run was asked to do, and on which data: two equal ones give equal weights."""
+
+    config: TrainConfig
+    sessions_sha256: str
+    """Of the manifest, which has the checksums of everything else."""
+    embeddings_sha256: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "config": self.config.to_dict(),
+            "embeddings_sha256": self.embeddings_sha256,
+            "sessions_sha256": self.sessions_sha256,
+        }
+
+
+def prepare_run(run: Path, identity: RunIdentity, *, overwrite: bool) -> bool:
+    """Makes or re-enters a run directory.
+
+    Returns:
+        Whether there is something to train: False if the same run is finished already.
+
+    Raises:
+        UserError: The directory holds a run with other flags or data, and not `overwrite`.
+    """
+    if overwrite and run.exists():
+        shutil.rmtree(run)
+    stored = _stored(run)
+    wanted = json.loads(canonical_json(identity.to_dict()))
+    if stored is not None and stored != wanted:
+        raise UserError(
+            f"{run} holds a run that differs in {', '.join(_differences(stored, wanted))}: "
+            "choose another --run, or --overwrite it"
+        )
+    run.mkdir(parents=True, exist_ok=True)
+    (run / CONFIG).write_text(canonical_json(identity.to_dict()), encoding="utf-8")
+    return not is_finished(run)
+
+
+def is_finished(run: Path) -> bool:
+    return (run / SUCCESS).is_file()
+
+
+def open_run(run: Path) -> TrainConfig:
+    """The configuration of a finished run.
+
+    Raises:
+        UserError: There is no such run, or it did not finish.
+    """
+    if not run.is_dir():
+        others = sorted(path.name for path in run.parent.glob("*") if path.is_dir())
+        there = f"there are {', '.join(others)}" if others else "there is none"
+        raise UserError(f"run {run.name!r} does not exist in {run.parent} ({there})")
+    stored = _stored(run)
+    if stored is None or not is_finished(run):
+        raise UserError(f"{run} is not a finished run: run cosernn_tf.train --run={run.name} again")
+    return TrainConfig.from_dict(stored["config"])
+
+
+def check_run_data(run: Path, *, sessions_sha256: str, embeddings_sha256: str) -> None:
+    """Raises `UserError` unless the run was trained on these session sequences and embeddings."""
+    stored = _stored(run) or {}
+    for what, found in (
+        ("sessions_sha256", sessions_sha256),
+        ("embeddings_sha256", embeddings_sha256),
+    ):
+        if stored.get(what) != found:
+            raise UserError(
+                f"run {run.name!r} was trained on other data than the workspace holds now "
+                f"({what} differs): run cosernn_tf.train --run={run.name} --overwrite"
+            )
+
+
+def _stored(run: Path) -> dict[str, Any] | None:
+    path = run / CONFIG
+    if not path.is_file():
+        return None
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Names of the flags, or data, in which two identities differ."""
+    names: list[str] = []
+    for name in sorted({*stored, *wanted}):
+        left, right = stored.get(name), wanted.get(name)
+        if isinstance(left, dict) and isinstance(right, dict):
+            names += _differences(left, right)
+        elif left != right:
+            names.append(f"{name} ({left} there, {right} asked for)")
+    return names

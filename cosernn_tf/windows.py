@@ -1,0 +1,165 @@
+"""Windows of users' sequences: what the RNN sees at once, in training and in evaluation.
+
+Pure NumPy. A window is a run of one user's sessions; those from `first_target` on that are
+targets carry weight 1, the ones before only warm the RNN up. Long users lose nothing
+(decision 12): training cuts them into consecutive windows, evaluation lets windows overlap by
+half. The long-term embedding comes from the whole history either way.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from cosernn_tf.features import SessionEmbeddings, previous, weighted_history
+from cosernn_tf.schema import MODEL_INPUTS, Per, age_bucket
+from cosernn_tf.table import SessionTable
+
+
+@dataclass(frozen=True)
+class Windows:
+    """W windows over the rows of a table, each (W,) int64."""
+
+    user: np.ndarray
+    start: np.ndarray
+    first_target: np.ndarray
+    end: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return self.end - self.start
+
+    def take(self, rows: np.ndarray) -> "Windows":
+        return Windows(self.user[rows], self.start[rows], self.first_target[rows], self.end[rows])
+
+
+@dataclass(frozen=True)
+class SequenceData:
+    """Model inputs and targets of a table's S sessions and U users; batches are cut from it."""
+
+    inputs: Mapping[str, np.ndarray]
+    """`schema.MODEL_INPUTS`: (U,) per user, (S, ...) per session."""
+    target: np.ndarray
+    """s⁺, (S, dim) float32."""
+    is_target: np.ndarray
+    """(S,) bool: has an s⁺."""
+
+
+def sequence_data(table: SessionTable, embeddings: SessionEmbeddings) -> SequenceData:
+    """The inputs f_t of §5.1.2: context of session t, everything else of session t - 1."""
+    splits = table.row_splits
+    inputs = {
+        "age_bucket": age_bucket(table.user_age),
+        "day_of_week": table.day_of_week,
+        "hour": table.hour,
+        "device": table.device,
+        "last_played": previous(embeddings.played, splits),
+        "last_skipped": previous(embeddings.skipped, splits),
+        "last_num_tracks": previous(table.num_tracks, splits),
+        "last_stream_source": previous(table.stream_source, splits),
+        "seconds_since_last": table.seconds_since_last,
+        "long_term": weighted_history(embeddings.all, splits),
+    }
+    return SequenceData(
+        inputs={
+            model_input.name: inputs[model_input.name].astype(model_input.dtype, copy=False)
+            for model_input in MODEL_INPUTS
+        },
+        target=embeddings.played,
+        is_target=embeddings.has_played,
+    )
+
+
+def training_windows(table: SessionTable, *, before: int, max_sessions: int) -> Windows:
+    """Consecutive windows over all sessions that start before `before` (UTC seconds)."""
+    ends = _first_at_or_after(table, before)
+    return _cut(table.row_splits[:-1], ends, size=max_sessions, warm_up=0, table=table)
+
+
+def evaluation_windows(
+    table: SessionTable, *, first: int, before: int | None, max_sessions: int
+) -> Windows:
+    """Windows whose targets are the sessions that start in [first, before), each target once.
+
+    A target sees all earlier sessions of its user through the RNN, or at least
+    `max_sessions // 2` of them.
+    """
+    starts = _first_at_or_after(table, first)
+    ends = table.row_splits[1:] if before is None else _first_at_or_after(table, before)
+    warm_up = max_sessions // 2
+    # A user whose sequence fits needs no second window.
+    whole = ends - table.row_splits[:-1] <= max_sessions
+    short = _cut(np.where(whole, starts, ends), ends, size=max_sessions, warm_up=None, table=table)
+    long = _cut(
+        np.where(whole, ends, starts),
+        ends,
+        size=max_sessions - warm_up,
+        warm_up=warm_up,
+        table=table,
+    )
+    return Windows(
+        *(
+            np.concatenate([getattr(short, name), getattr(long, name)])
+            for name in ("user", "start", "first_target", "end")
+        )
+    )
+
+
+def _first_at_or_after(table: SessionTable, time: int) -> np.ndarray:
+    """(U,) row of each user's first session at or after `time`; the user's end if none."""
+    earlier = np.concatenate([[0], np.cumsum(table.session_start < time)])
+    return table.row_splits[:-1] + earlier[table.row_splits[1:]] - earlier[table.row_splits[:-1]]
+
+
+def _cut(
+    starts: np.ndarray, ends: np.ndarray, *, size: int, warm_up: int | None, table: SessionTable
+) -> Windows:
+    """Cuts [start, end) of each user in pieces of `size`; each reaches back `warm_up` (None: all)."""
+    pieces = -(-(ends - starts) // size)
+    user = np.repeat(np.arange(table.num_users), pieces)
+    number = np.arange(len(user)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    first_target = starts[user] + number * size
+    user_start = table.row_splits[:-1][user]
+    start = user_start if warm_up is None else np.maximum(user_start, first_target - warm_up)
+    return Windows(user, start, first_target, np.minimum(first_target + size, ends[user]))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B windows, right-padded to T sessions."""
+
+    inputs: dict[str, np.ndarray]
+    """`schema.MODEL_INPUTS`: (B,) per user, (B, T, ...) per session."""
+    target: np.ndarray
+    """(B, T, dim) float32."""
+    weight: np.ndarray
+    """(B, T) float32: 1 for a target, 0 for warm-up, padding and sessions without s⁺."""
+    sessions: np.ndarray
+    """(B, T) int64 row of the table; valid where a window has a session."""
+
+
+def make_batch(data: SequenceData, windows: Windows) -> Batch:
+    """Gathers the sessions of `windows`; padding repeats the last one, with weight 0."""
+    steps = np.arange(windows.lengths.max())
+    sessions = np.minimum(windows.start[:, None] + steps, windows.end[:, None] - 1)
+    weight = (
+        (windows.start[:, None] + steps >= windows.first_target[:, None])
+        & (steps < windows.lengths[:, None])
+        & data.is_target[sessions]
+    )
+    inputs = {
+        model_input.name: data.inputs[model_input.name][
+            windows.user if model_input.per is Per.USER else sessions
+        ]
+        for model_input in MODEL_INPUTS
+    }
+    return Batch(inputs, data.target[sessions], weight.astype(np.float32), sessions)
+
+
+def group_by_length(windows: Windows, *, groups: int) -> list[Windows]:
+    """Splits `windows` in up to `groups` of like length, so that little is padding."""
+    order = np.argsort(windows.lengths, kind="stable")
+    return [windows.take(rows) for rows in np.array_split(order, groups) if len(rows)]
