@@ -1,0 +1,76 @@
+"""From a directory of session sequences (and playlists) to `workspace/tracks/`."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from absl import logging
+
+from cosernn_tf.config import EmbeddingConfig
+from cosernn_tf.dataset import read_shards
+from cosernn_tf.table import SessionTable
+from cosernn_tf.tracks import TrackEmbeddings, save_track_embeddings
+from cosernn_tf.word2vec import (
+    PlaylistSentences,
+    SessionSentences,
+    train_vectors,
+    vocabulary_vectors,
+)
+from cosernn_tf.workspace import SessionsDirectory, sha256
+
+
+def embed_tracks(
+    sessions: SessionsDirectory, *, playlists: Path | None, output: Path, config: EmbeddingConfig
+) -> TrackEmbeddings:
+    """Trains and writes the embeddings of the track vocabulary of `sessions`.
+
+    Args:
+        sessions: Gives the vocabulary and, without playlists, the sentences.
+        playlists: JSON Lines of playlists; None: training-split sessions are the sentences.
+        output: Directory to write, replaced as a whole.
+        config: Of word2vec.
+    """
+    track_ids = sessions.tracks["track_id"].to_numpy(zero_copy_only=False)
+    if playlists is None:
+        sentences: PlaylistSentences | SessionSentences = SessionSentences(
+            _Tables(sessions), track_ids, sessions.manifest.split
+        )
+        source = {"sentences": "training-split sessions"}
+    else:
+        sentences = PlaylistSentences(playlists)
+        source = {"sentences": "playlists", "playlists_sha256": sha256(playlists.read_bytes())}
+    keyed_vectors = train_vectors(sentences, config)
+    vectors = vocabulary_vectors(keyed_vectors, track_ids)
+    embedded = int(np.count_nonzero(vectors.any(axis=1)))
+    embeddings = save_track_embeddings(
+        output,
+        keyed_vectors,
+        vectors,
+        {
+            **source,
+            "method": "word2vec CBOW (gensim)",
+            "options": dataclasses.asdict(config),
+            "tracks": len(vectors),
+            "tracks_embedded": embedded,
+            "vocabulary_sha256": sessions.track_vocabulary_sha256,
+        },
+    )
+    logging.info(
+        "Embedded %d of %d tracks from %s: %s",
+        embedded,
+        len(vectors),
+        source["sentences"],
+        output,
+    )
+    return embeddings
+
+
+class _Tables:
+    """The shards, read anew by every epoch, so that memory does not grow with the users."""
+
+    def __init__(self, sessions: SessionsDirectory) -> None:
+        self._sessions = sessions
+
+    def __iter__(self) -> Iterator[SessionTable]:
+        return read_shards(self._sessions)
