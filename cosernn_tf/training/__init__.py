@@ -1,0 +1,1 @@
+"""Training: the feed of batches, one gradient step, and the run around them."""

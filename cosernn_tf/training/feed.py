@@ -1,0 +1,146 @@
+"""The feed of training batches: shards in blocks, windows shuffled within a block."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+
+from cosernn_tf.dataset import read_shard
+from cosernn_tf.features import embed_sessions
+from cosernn_tf.models.base import DataSpec, LogStatistics
+from cosernn_tf.table import SessionTable, concatenate
+from cosernn_tf.windows import (
+    Batch,
+    SequenceData,
+    Windows,
+    evaluation_windows,
+    group_by_length,
+    make_batch,
+    sequence_data,
+    training_windows,
+)
+from cosernn_tf.workspace import SessionsDirectory, Shard
+
+SESSIONS_PER_BLOCK: Final = 300_000
+"""Sessions held in memory at once, about 1 KB each: what bounds the memory of training."""
+
+_GROUPS: Final = 4
+_MIN_WINDOWS_PER_GROUP: Final = 8
+"""Below this many rows a matrix product of the RNN reads more weights than it does work."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some users, ready to be cut into batches."""
+
+    table: SessionTable
+    data: SequenceData
+
+
+class Feed:
+    """Blocks and batches of a directory of session sequences."""
+
+    def __init__(
+        self,
+        sessions: SessionsDirectory,
+        track_embeddings: np.ndarray,
+        *,
+        sessions_per_block: int = SESSIONS_PER_BLOCK,
+    ) -> None:
+        self.sessions = sessions
+        self._track_embeddings = track_embeddings
+        self._sessions_per_block = sessions_per_block
+        self._shards = [shard for shard in sessions.manifest.shards if shard.users]
+
+    def blocks(self, order: np.ndarray | None = None) -> Iterator[Block]:
+        """All users in blocks, shards in the given order (the manifest's if None)."""
+        if sum(shard.sessions for shard in self._shards) <= self._sessions_per_block:
+            yield self._only_block
+            return
+        shards = self._shards if order is None else [self._shards[row] for row in order]
+        pending: list[Shard] = []
+        for shard in shards:
+            if pending and _sessions([*pending, shard]) > self._sessions_per_block:
+                yield self._load(pending)
+                pending = []
+            pending.append(shard)
+        if pending:
+            yield self._load(pending)
+
+    @cached_property
+    def _only_block(self) -> Block:
+        """Kept where everything fits, so that an epoch reads no file."""
+        return self._load(self._shards)
+
+    def _load(self, shards: list[Shard]) -> Block:
+        table = concatenate([read_shard(self.sessions, shard) for shard in shards])
+        return Block(table, sequence_data(table, embed_sessions(table, self._track_embeddings)))
+
+    def training_batches(
+        self, *, epoch: int, batch_size: int, max_sessions: int, seed: int
+    ) -> Iterator[list[Batch]]:
+        """Batches of `batch_size` windows of the training split, each in groups of like length.
+
+        The order depends on (seed, epoch) only, so that a resumed run sees what an uninterrupted
+        one would have.
+        """
+        random = np.random.default_rng([seed, epoch])
+        before = self.sessions.manifest.split.validation_start
+        for block in self.blocks(random.permutation(len(self._shards))):
+            windows = training_windows(block.table, before=before, max_sessions=max_sessions)
+            windows = windows.take(random.permutation(len(windows)))
+            for start in range(0, len(windows), batch_size):
+                rows = np.arange(start, min(start + batch_size, len(windows)))
+                yield _grouped(block.data, windows.take(rows))
+
+    def validation_windows(self, block: Block, *, max_sessions: int) -> Windows:
+        """Windows of `block` whose targets are the sessions of the validation split."""
+        split = self.sessions.manifest.split
+        return evaluation_windows(
+            block.table,
+            first=split.validation_start,
+            before=split.test_start,
+            max_sessions=max_sessions,
+        )
+
+    def data_spec(self) -> DataSpec:
+        """Vocabulary sizes and statistics of the training split."""
+        counts, gaps = [], []
+        before = self.sessions.manifest.split.validation_start
+        for block in self.blocks():
+            # The inputs of a user's first session are no observations but zeros.
+            used = (block.table.session_start < before) & (block.table.position > 0)
+            counts.append(_moments(block.data.inputs["last_num_tracks"][used]))
+            gaps.append(_moments(block.data.inputs["seconds_since_last"][used]))
+        return DataSpec(
+            num_stream_sources=len(self.sessions.stream_sources),
+            last_num_tracks=_statistics(counts),
+            seconds_since_last=_statistics(gaps),
+        )
+
+
+def _sessions(shards: list[Shard]) -> int:
+    return sum(shard.sessions for shard in shards)
+
+
+def _grouped(data: SequenceData, windows: Windows) -> list[Batch]:
+    groups = max(1, min(_GROUPS, len(windows) // _MIN_WINDOWS_PER_GROUP))
+    return [make_batch(data, group) for group in group_by_length(windows, groups=groups)]
+
+
+def _moments(values: np.ndarray) -> np.ndarray:
+    """Count, sum and sum of squares of log1p(values)."""
+    logs = np.log1p(values.astype(np.float64))
+    return np.array([len(logs), logs.sum(), np.square(logs).sum()])
+
+
+def _statistics(moments: list[np.ndarray]) -> LogStatistics:
+    count, total, squares = np.sum(moments, axis=0)
+    if count == 0:
+        return LogStatistics(mean=0.0, deviation=1.0)
+    mean = total / count
+    variance = max(squares / count - mean**2, 0.0)
+    # A constant feature carries nothing; any deviation but zero will do.
+    return LogStatistics(mean=float(mean), deviation=float(np.sqrt(variance)) or 1.0)

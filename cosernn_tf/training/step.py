@@ -1,0 +1,78 @@
+"""One gradient step over a batch that comes in groups of like length."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from cosernn_tf.models.base import ATTENTION, PREDICTION, cosine_loss_sum
+from cosernn_tf.prediction import input_signature
+from cosernn_tf.schema import EMBEDDING_DIM
+from cosernn_tf.windows import Batch
+
+
+class TrainStep:
+    """Accumulates the gradient of the loss sum over groups, then applies that of the mean.
+
+    The result is that of the whole batch padded to its longest window, without the padding.
+    """
+
+    def __init__(
+        self, model: keras.Model, optimizer: keras.optimizers.Optimizer, *, clip_norm: float
+    ) -> None:
+        self._model = model
+        self._optimizer = optimizer
+        self._clip_norm = clip_norm
+        self._variables = model.trainable_variables
+        self._gradients = [
+            tf.Variable(tf.zeros(variable.shape), trainable=False) for variable in self._variables
+        ]
+        optimizer.build(self._variables)
+        pairs = tf.TensorSpec((None, None), tf.float32)
+        targets = tf.TensorSpec((None, None, EMBEDDING_DIM), tf.float32)
+        self._accumulate = tf.function(
+            self._accumulate_eagerly, input_signature=[input_signature(), targets, pairs]
+        )
+        self._apply = tf.function(
+            self._apply_eagerly, input_signature=[tf.TensorSpec((), tf.float32)]
+        )
+
+    def __call__(self, groups: Sequence[Batch]) -> tuple[float, float, float]:
+        """Takes one step.
+
+        Returns:
+            The loss sum, the number of (user, session) pairs, and the sum of β̂ over them.
+        """
+        loss = attention = 0.0
+        for group in groups:
+            sums = self._accumulate(group.inputs, group.target, group.weight)
+            loss += float(sums[0])
+            attention += float(sums[1])
+        pairs = float(sum(group.weight.sum() for group in groups))
+        # Windows without one target carry no gradient, and Adam would still move on its momentum.
+        if pairs:
+            self._apply(tf.constant(pairs, tf.float32))
+        return loss, pairs, attention
+
+    def _accumulate_eagerly(
+        self, inputs: dict[str, tf.Tensor], target: tf.Tensor, weight: tf.Tensor
+    ) -> tuple[Any, Any]:
+        with tf.GradientTape() as tape:
+            outputs = self._model(inputs, training=True)
+            loss = cosine_loss_sum(outputs[PREDICTION], target, weight)
+        gradients = tape.gradient(loss, [variable.value for variable in self._variables])
+        for total, gradient in zip(self._gradients, gradients, strict=True):
+            total.assign_add(tf.convert_to_tensor(gradient))
+        attention = tf.zeros(())
+        if ATTENTION in outputs:
+            attention = tf.reduce_sum(weight * outputs[ATTENTION][..., 0])
+        return loss, attention
+
+    def _apply_eagerly(self, pairs: tf.Tensor) -> None:
+        gradients = [total / pairs for total in self._gradients]
+        if self._clip_norm:
+            gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm)
+        self._optimizer.apply(gradients, self._variables)
+        for total in self._gradients:
+            total.assign(tf.zeros_like(total))
