@@ -1,0 +1,38 @@
+"""The contract of exact and approximate search."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The k best rows of n queries, best first; equal scores in order of the row."""
+
+    rows: np.ndarray
+    """(n, k) int64, of the indexed vectors."""
+    scores: np.ndarray
+    """(n, k) float32 dot products; cosines, as all vectors have unit norm."""
+
+
+class Searcher(Protocol):
+    """Searches indexed vectors by dot product."""
+
+    def search(self, queries: np.ndarray, k: int) -> Neighbours:
+        """The `min(k, vectors)` best rows for each of (n, dim) float32 queries."""
+        ...
+
+    def save(self, directory: Path) -> None:
+        """Writes into an existing directory, from where it loads in another process."""
+        ...
+
+
+def recall(found: Neighbours, exact: Neighbours) -> float:
+    """Mean share of the exact neighbours' rows that were found."""
+    shares = [
+        len(np.intersect1d(row, truth, assume_unique=True)) / len(truth)
+        for row, truth in zip(found.rows, exact.rows, strict=True)
+    ]
+    return float(np.mean(shares))
