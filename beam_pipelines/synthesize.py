@@ -51,5 +51,9 @@ def main(argv: list[str]) -> None:
     logging.info("%s: %s", output, counts)
 
 
-if __name__ == "__main__":
+def entry_point() -> None:
     cli.run(main)
+
+
+if __name__ == "__main__":
+    entry_point()

@@ -132,9 +132,7 @@ def build_catalogue(config: SyntheticConfig) -> Catalogue:
     album_splits = _album_splits(rng, style_splits)
     album = np.repeat(np.arange(len(album_splits) - 1), np.diff(album_splits))
     artist = _artists(rng, style[album_splits[:-1]])[album]
-    artist_splits = np.concatenate(
-        [[0], np.flatnonzero(np.diff(artist)) + 1, [num_tracks]]
-    )
+    artist_splits = np.concatenate([[0], np.flatnonzero(np.diff(artist)) + 1, [num_tracks]])
 
     weight = _popularity(rng, style, artist, style_share)
     style_duration = rng.normal(215_000, 25_000, NUM_STYLES)[style]

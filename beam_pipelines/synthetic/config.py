@@ -59,4 +59,6 @@ class SyntheticConfig:
 
     def generator(self, *key: int) -> np.random.Generator:
         """Random numbers of one part of the world, independent of every other part's."""
-        return np.random.Generator(np.random.PCG64(np.random.SeedSequence(self.seed, spawn_key=key)))
+        return np.random.Generator(
+            np.random.PCG64(np.random.SeedSequence(self.seed, spawn_key=key))
+        )

@@ -75,7 +75,9 @@ def draw_listens(
     seconds = (_TYPICAL_TRACK_SECONDS * lengths).astype(np.int64)
     contexts, kept = draw_contexts(config, user, seconds, rng)
     programme = plan_sessions(catalogue, user, interests, contexts, rng)
-    lengths = np.clip(np.rint(lengths[kept] * SOURCE_LENGTHS[programme.source]), 1, _LONGEST_SESSION)
+    lengths = np.clip(
+        np.rint(lengths[kept] * SOURCE_LENGTHS[programme.source]), 1, _LONGEST_SESSION
+    )
     selection = select_tracks(catalogue, programme, lengths.astype(np.int64), rng)
 
     is_skipped = _skips(catalogue, programme, selection, rng)
@@ -109,8 +111,7 @@ def _skips(
     session, from_taste = selection.session, selection.taste
     fit = _style_fit(programme)[session, catalogue.style[selection.track]]
     is_of_main_taste = (
-        catalogue.style[selection.track]
-        == programme.user.tastes.style[programme.taste[session]]
+        catalogue.style[selection.track] == programme.user.tastes.style[programme.taste[session]]
     )
     is_weary = programme.interests.weary[programme.contexts.day[session], from_taste]
     log_odds = (

@@ -28,7 +28,9 @@ _STYLE_PURITY = 0.85
 _MOOD_STRENGTH = 1.5
 
 
-def draw_playlists(config: SyntheticConfig, catalogue: Catalogue) -> Iterator[tuple[str, list[str]]]:
+def draw_playlists(
+    config: SyntheticConfig, catalogue: Catalogue
+) -> Iterator[tuple[str, list[str]]]:
     """Yields id and distinct track ids of each playlist, `config.num_playlists` of them."""
     rng = config.generator(_PLAYLIST_KEY)
     for first in range(0, config.num_playlists, _BLOCK):
@@ -39,9 +41,7 @@ def draw_playlists(config: SyntheticConfig, catalogue: Catalogue) -> Iterator[tu
             yield f"p{number:07d}", catalogue.track_ids[distinct].tolist()
 
 
-def _draw_block(
-    catalogue: Catalogue, count: int, rng: np.random.Generator
-) -> list[np.ndarray]:
+def _draw_block(catalogue: Catalogue, count: int, rng: np.random.Generator) -> list[np.ndarray]:
     lengths = rng.integers(_MIN_TRACKS, _MAX_TRACKS + 1, count)
     playlist = np.repeat(np.arange(count), lengths)
     kind = rng.random(count)

@@ -73,9 +73,7 @@ SOURCES: Final = (
         1.1,
         {_C.THEME: 0.76, _C.LIBRARY: 0.1, _C.STYLE: 0.08, _C.CHART: 0.06},
     ),
-    Source(
-        "search", 0.07, 0.35, {_C.STYLE: 0.35, _C.LIBRARY: 0.3, _C.GENRE: 0.2, _C.ARTIST: 0.15}
-    ),
+    Source("search", 0.07, 0.35, {_C.STYLE: 0.35, _C.LIBRARY: 0.3, _C.GENRE: 0.2, _C.ARTIST: 0.15}),
 )
 NUM_SOURCES: Final = len(SOURCES)
 SOURCE_SHARES: Final = np.array([source.share for source in SOURCES])

@@ -162,9 +162,7 @@ def _tastes(rng: np.random.Generator, catalogue: Catalogue, age: int) -> Tastes:
     # Music for a purpose (to wake, to wind down, to concentrate, for guests): few sessions by
     # itself, but what its contexts ask for.
     purposes = [
-        _style_with(rng, catalogue, trait)
-        for trait in range(len(TRAITS) - 1)
-        if rng.random() < 0.6
+        _style_with(rng, catalogue, trait) for trait in range(len(TRAITS) - 1) if rng.random() < 0.6
     ]
     style = np.unique(np.concatenate([main, np.array(purposes, np.int64)]))
     is_purpose = np.isin(style, purposes) & ~np.isin(style, main)
