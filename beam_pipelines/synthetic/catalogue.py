@@ -5,6 +5,7 @@ an album a run of tracks), so that "a popular track of this style" is one binary
 cumulative sum.
 """
 
+import itertools
 from dataclasses import dataclass
 from typing import Final
 
@@ -157,7 +158,7 @@ def build_catalogue(config: SyntheticConfig) -> Catalogue:
 def _album_splits(rng: np.random.Generator, style_splits: np.ndarray) -> np.ndarray:
     """First track of each album; no album crosses a style."""
     splits = [np.array([0])]
-    for first, last in zip(style_splits[:-1], style_splits[1:], strict=True):
+    for first, last in itertools.pairwise(style_splits):
         size = last - first
         lengths = rng.integers(_MEAN_ALBUM_TRACKS - 4, _MEAN_ALBUM_TRACKS + 5, size // 5 + 1)
         ends = np.cumsum(lengths)

@@ -20,36 +20,13 @@ MOBILE: Final = LISTENING_DEVICES.index("mobile")
 PERIOD_SHARES: Final = np.array([0.036, 0.074, 0.130, 0.294, 0.275, 0.191])
 _WEEKEND_PERIODS = np.array([1.5, 0.45, 0.95, 1.1, 1.0, 1.15])
 _WEEKDAY_PERIODS = np.array([0.8, 1.25, 1.02, 0.96, 1.0, 0.94])
-_HOUR_IN_PERIOD = np.array(
-    # fmt: off
-    [
-        0.9,
-        1.6,
-        0.9,
-        0.5,
-        0.4,
-        0.6,  # the hour from midnight is the last of late evening
-        0.7,
-        1.1,
-        1.2,
-        1.0,
-        0.95,
-        1.05,
-        1.05,
-        1.0,
-        0.9,
-        0.95,
-        1.1,
-        1.15,
-        1.1,
-        0.95,
-        0.8,
-        1.2,
-        1.0,
-        0.9,
-    ],
-    # fmt: on
-)
+# fmt: off
+_HOUR_IN_PERIOD = np.array([
+    0.9, 1.6, 0.9, 0.5, 0.4, 0.6,  # the hour from midnight is the last of late evening
+    0.7, 1.1, 1.2, 1.0, 0.95, 1.05, 1.05, 1.0, 0.9, 0.95, 1.1,
+    1.15, 1.1, 0.95, 0.8, 1.2, 1.0, 0.9,
+])
+# fmt: on
 
 
 def hour_weights() -> np.ndarray:

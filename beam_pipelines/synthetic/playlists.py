@@ -70,7 +70,7 @@ def _draw_block(catalogue: Catalogue, count: int, rng: np.random.Generator) -> l
 
 def _style_odds_by_genre(catalogue: Catalogue) -> np.ndarray:
     share = np.diff(catalogue.cumulative[catalogue.style_splits])
-    odds = np.where(GENRE_OF_STYLE == np.arange(len(GENRES))[:, None], share, 0.0)
+    odds = np.where(np.arange(len(GENRES))[:, None] == GENRE_OF_STYLE, share, 0.0)
     return odds / odds.sum(axis=1, keepdims=True)
 
 
