@@ -28,7 +28,8 @@ class SessionEmbeddings:
     @property
     def has_played(self) -> np.ndarray:
         """(S,) bool: can be a target and is scored (decision 4)."""
-        return self.played.any(axis=1)
+        mask: np.ndarray = self.played.any(axis=1)
+        return mask
 
 
 def embed_sessions(table: SessionTable, track_embeddings: np.ndarray) -> SessionEmbeddings:

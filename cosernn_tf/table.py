@@ -58,7 +58,9 @@ class SessionTable:
             self.row_splits[:-1][users] - splits[:-1], lengths
         )
         columns = {
-            feature.name: getattr(self, feature.name)[users if feature.per is Per.USER else sessions]
+            feature.name: getattr(self, feature.name)[
+                users if feature.per is Per.USER else sessions
+            ]
             for feature in SESSION_FEATURES
         }
         return SessionTable(row_splits=splits, **columns)

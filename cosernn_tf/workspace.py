@@ -134,6 +134,11 @@ class SessionsDirectory:
         return pq.read_table(self._checked(TRACK_VOCABULARY))
 
     @property
+    def sha256(self) -> str:
+        """Of the manifest, which has the checksums of everything else."""
+        return sha256((self.path / MANIFEST).read_bytes())
+
+    @property
     def track_vocabulary_sha256(self) -> str:
         return self.manifest.vocabularies[TRACK_VOCABULARY]
 
