@@ -4,6 +4,7 @@ Pure NumPy over a whole `SessionTable`; nothing of a session depends on a later 
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -28,8 +29,7 @@ class SessionEmbeddings:
     @property
     def has_played(self) -> np.ndarray:
         """(S,) bool: can be a target and is scored (decision 4)."""
-        mask: np.ndarray = self.played.any(axis=1)
-        return mask
+        return np.asarray(self.played.any(axis=1))
 
 
 def embed_sessions(table: SessionTable, track_embeddings: np.ndarray) -> SessionEmbeddings:
@@ -73,7 +73,7 @@ def weighted_history(vectors: np.ndarray, row_splits: np.ndarray) -> np.ndarray:
         (n, dim) float32, unit norm; zero at the first row of each group.
     """
     history = np.zeros(vectors.shape, np.float32)
-    for start, end in zip(row_splits[:-1], row_splits[1:], strict=True):
+    for start, end in pairwise(row_splits):
         if end - start > 1:
             weights = np.arange(1, end - start, dtype=np.float64)[:, None]
             history[start + 1 : end] = np.cumsum(weights * vectors[start : end - 1], axis=0)

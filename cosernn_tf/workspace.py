@@ -60,7 +60,7 @@ class Workspace:
 
 @dataclass(frozen=True)
 class Split:
-    """Boundaries of the splits, UTC seconds: a session belongs to that in which it starts (§5.2)."""
+    """Boundaries of the splits (§5.2), UTC seconds: a session belongs to that it starts in."""
 
     validation_start: int
     test_start: int
@@ -136,7 +136,7 @@ class SessionsDirectory:
     @property
     def sha256(self) -> str:
         """Of the manifest, which has the checksums of everything else."""
-        return sha256((self.path / MANIFEST).read_bytes())
+        return sha256(self.manifest.to_json().encode())
 
     @property
     def track_vocabulary_sha256(self) -> str:
