@@ -7,9 +7,12 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from cosernn_tf.errors import UserError
+
+MODEL_NAMES: Final = ("cosernn",)
+"""What `--model` takes; `cosernn_tf.models.MODELS` has a class for each."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -27,6 +30,10 @@ class ModelConfig:
     dense_units: int = 200
 
     def __post_init__(self) -> None:
+        require(
+            self.name in MODEL_NAMES,
+            f"--model={self.name} is unknown: choose from {', '.join(MODEL_NAMES)}",
+        )
         for flag in ("lstm_units", "dense_units"):
             value = getattr(self, flag)
             require(value >= 1, f"--{flag}={value} must be at least 1")
@@ -64,6 +71,13 @@ class TrainConfig:
     def from_dict(cls, fields: Mapping[str, Any]) -> "TrainConfig":
         return cls(**{**fields, "model": ModelConfig(**fields["model"])})
 
+    def to_flags(self) -> str:
+        """A flagfile that resolves to this configuration."""
+        fields = self.to_dict()
+        model = fields.pop("model")
+        values = {"model": model.pop("name"), **model, **fields}
+        return "".join(f"--{flag}={value}\n" for flag, value in values.items())
+
 
 @dataclass(frozen=True)
 class EmbeddingConfig:
@@ -81,6 +95,13 @@ class EmbeddingConfig:
         for flag in ("epochs", "window", "min_count", "negative", "workers"):
             value = getattr(self, flag)
             require(value >= 1, f"--{flag}={value} must be at least 1")
+
+
+def check_run_name(name: str) -> str:
+    """`name`, if it can be a directory of the workspace's `runs/`."""
+    allowed = name and not name.startswith((".", "-")) and "/" not in name and "," not in name
+    require(bool(allowed), f"--run={name} must be a name without '/', ',' or a leading '.' or '-'")
+    return name
 
 
 def canonical_json(fields: Mapping[str, Any]) -> str:

@@ -1,15 +1,18 @@
 """Run directories: what identifies a run, when it is finished, and what it refuses."""
 
+import contextlib
+import dataclasses
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from cosernn_tf.config import TrainConfig, canonical_json
 from cosernn_tf.errors import UserError
-from cosernn_tf.workspace import SUCCESS
+from cosernn_tf.tracks import TrackEmbeddings
+from cosernn_tf.workspace import SUCCESS, SessionsDirectory, sha256
 
 CONFIG: Final = "config.json"
 FLAGFILE: Final = "flags.txt"
@@ -23,8 +26,13 @@ class RunIdentity:
 
     config: TrainConfig
     sessions_sha256: str
-    """Of the manifest, which has the checksums of everything else."""
     embeddings_sha256: str
+
+    @classmethod
+    def of(
+        cls, config: TrainConfig, sessions: SessionsDirectory, embeddings: TrackEmbeddings
+    ) -> "RunIdentity":
+        return cls(config, _sessions_sha256(sessions), embeddings.sha256)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -34,27 +42,46 @@ class RunIdentity:
         }
 
 
-def prepare_run(run: Path, identity: RunIdentity, *, overwrite: bool) -> bool:
-    """Makes or re-enters a run directory.
+@contextlib.contextmanager
+def training_run(run: Path, identity: RunIdentity, *, overwrite: bool) -> Iterator[bool]:
+    """Makes or re-enters a run directory; the block trains in it.
 
-    Returns:
+    A run that is overwritten is kept beside it, and put back if the block raises.
+
+    Yields:
         Whether there is something to train: False if the same run is finished already.
 
     Raises:
         UserError: The directory holds a run with other flags or data, and not `overwrite`.
     """
-    if overwrite and run.exists():
-        shutil.rmtree(run)
     stored = _stored(run)
     wanted = json.loads(canonical_json(identity.to_dict()))
-    if stored is not None and stored != wanted:
+    if run.exists() and stored != wanted and not overwrite:
+        differences = ", ".join(_differences(stored or {}, wanted))
         raise UserError(
-            f"{run} holds a run that differs in {', '.join(_differences(stored, wanted))}: "
-            "choose another --run, or --overwrite it"
+            f"{run} holds a run that differs in {differences}: choose another --run, or give "
+            "--overwrite to replace it"
         )
+    replaced = run.parent / f".{run.name}.replaced"
+    if is_finished(run):
+        shutil.rmtree(replaced, ignore_errors=True)
+    if overwrite and run.exists():
+        # With both there, what is in `run` is the attempt of a process that was killed.
+        if replaced.exists():
+            shutil.rmtree(run)
+        else:
+            run.rename(replaced)
     run.mkdir(parents=True, exist_ok=True)
     (run / CONFIG).write_text(canonical_json(identity.to_dict()), encoding="utf-8")
-    return not is_finished(run)
+    try:
+        yield not is_finished(run)
+    except BaseException:
+        if overwrite and replaced.exists():
+            shutil.rmtree(run)
+            replaced.rename(run)
+        raise
+    (run / SUCCESS).touch()
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def is_finished(run: Path) -> bool:
@@ -68,7 +95,7 @@ def open_run(run: Path) -> TrainConfig:
         UserError: There is no such run, or it did not finish.
     """
     if not run.is_dir():
-        others = sorted(path.name for path in run.parent.glob("*") if path.is_dir())
+        others = sorted(path.name for path in run.parent.glob("[!.]*") if path.is_dir())
         there = f"there are {', '.join(others)}" if others else "there is none"
         raise UserError(f"run {run.name!r} does not exist in {run.parent} ({there})")
     stored = _stored(run)
@@ -77,18 +104,29 @@ def open_run(run: Path) -> TrainConfig:
     return TrainConfig.from_dict(stored["config"])
 
 
-def check_run_data(run: Path, *, sessions_sha256: str, embeddings_sha256: str) -> None:
+def check_run_data(run: Path, sessions: SessionsDirectory, embeddings: TrackEmbeddings) -> None:
     """Raises `UserError` unless the run was trained on these session sequences and embeddings."""
     stored = _stored(run) or {}
-    for what, found in (
-        ("sessions_sha256", sessions_sha256),
-        ("embeddings_sha256", embeddings_sha256),
+    for what, name, found in (
+        ("session sequences", "sessions_sha256", _sessions_sha256(sessions)),
+        ("track embeddings", "embeddings_sha256", embeddings.sha256),
     ):
-        if stored.get(what) != found:
+        if stored.get(name) != found:
             raise UserError(
-                f"run {run.name!r} was trained on other data than the workspace holds now "
-                f"({what} differs): run cosernn_tf.train --run={run.name} --overwrite"
+                f"run {run.name!r} was trained on other {what} than the workspace holds now: "
+                f"run cosernn_tf.train --run={run.name} --overwrite"
             )
+
+
+def _sessions_sha256(sessions: SessionsDirectory) -> str:
+    """Of everything that training reads; the same log elsewhere, or read anew, has the same."""
+    manifest = sessions.manifest
+    content = {
+        "shards": [dataclasses.asdict(shard) for shard in manifest.shards],
+        "split": dataclasses.asdict(manifest.split),
+        "vocabularies": dict(manifest.vocabularies),
+    }
+    return sha256(canonical_json(content).encode())
 
 
 def _stored(run: Path) -> dict[str, Any] | None:

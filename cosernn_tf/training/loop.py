@@ -90,6 +90,7 @@ class Trainer:
             best_epoch=self._best_epoch,
             best_cosine=self._best_cosine,
         )
+        (run / CHECKPOINTS).mkdir(exist_ok=True)
         self._checkpoints = tf.train.CheckpointManager(state, str(run / CHECKPOINTS), max_to_keep=1)
         if self._checkpoints.restore_or_initialize():
             logging.info("Resuming run %s after epoch %d", run.name, int(self._epoch))
@@ -101,7 +102,9 @@ class Trainer:
             for name in ("train", "validation")
         }
         with writers["train"].as_default():
-            tf.summary.text("config", f"```\n{json.dumps(self._config.to_dict(), indent=2)}\n```", 0)
+            tf.summary.text(
+                "config", f"```\n{json.dumps(self._config.to_dict(), indent=2)}\n```", 0
+            )
         history = self._read_history()
         while self._wants_another_epoch():
             result = self._train_epoch(int(self._epoch) + 1)

@@ -1,0 +1,99 @@
+"""`python -m cosernn_tf.train`: trains a model on the session sequences of the workspace.
+
+    python -m cosernn_tf.train --flagfile=experiments/cosernn.flags
+
+Writes `<workspace>/runs/<run>/` (see WORKSPACE.md), the ScaNN index included. A run that was
+interrupted goes on where it stopped when the same command is given again.
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from cosernn_tf import cli
+from cosernn_tf.config import MODEL_NAMES, ModelConfig, TrainConfig, check_run_name
+
+_DEFAULT = TrainConfig()
+_MODEL = flags.DEFINE_string(
+    "model", _DEFAULT.model.name, f"Which model to train: {', '.join(MODEL_NAMES)}."
+)
+_LSTM_UNITS = flags.DEFINE_integer(
+    "lstm_units", _DEFAULT.model.lstm_units, "Size of each LSTM (the paper's d)."
+)
+_DENSE_UNITS = flags.DEFINE_integer(
+    "dense_units", _DEFAULT.model.dense_units, "Size of the fully connected layers."
+)
+_LEARNING_RATE = flags.DEFINE_float(
+    "learning_rate", _DEFAULT.learning_rate, "Of Adam (the paper's λ)."
+)
+_BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size",
+    _DEFAULT.batch_size,
+    "Windows of users' session sequences in a batch (the paper's m).",
+)
+_MAX_SESSIONS = flags.DEFINE_integer(
+    "max_sessions",
+    _DEFAULT.max_sessions,
+    "Sessions in the longest window; longer sequences are cut in several, and nothing is dropped.",
+)
+_MAX_EPOCHS = flags.DEFINE_integer(
+    "max_epochs", _DEFAULT.max_epochs, "Passes over the training split, at most."
+)
+_PATIENCE = flags.DEFINE_integer(
+    "patience",
+    _DEFAULT.patience,
+    "Epochs without a better validation cosine after which training stops.",
+)
+_CLIP_NORM = flags.DEFINE_float(
+    "clip_norm", _DEFAULT.clip_norm, "Global norm to which gradients are clipped; 0: not at all."
+)
+_SEED = flags.DEFINE_integer("seed", _DEFAULT.seed, "Of the weights and of the order of batches.")
+_RUN = flags.DEFINE_string("run", None, "Name of the run's directory; the model's by default.")
+_PLAYLISTS = flags.DEFINE_string(
+    "playlists",
+    None,
+    "JSON Lines of playlists (may be gzip) for the track embeddings, if they have to be made. "
+    "Without it: those of the embedded default log if the sessions come from there, else the "
+    "sessions of the training split.",
+)
+_OVERWRITE = flags.DEFINE_boolean(
+    "overwrite", False, "Train again, and replace the run of that name once that has succeeded."
+)
+
+
+def main(_: list[str]) -> None:
+    config = TrainConfig(
+        model=ModelConfig(
+            name=_MODEL.value, lstm_units=_LSTM_UNITS.value, dense_units=_DENSE_UNITS.value
+        ),
+        learning_rate=_LEARNING_RATE.value,
+        batch_size=_BATCH_SIZE.value,
+        max_sessions=_MAX_SESSIONS.value,
+        max_epochs=_MAX_EPOCHS.value,
+        patience=_PATIENCE.value,
+        clip_norm=_CLIP_NORM.value,
+        seed=_SEED.value,
+    )
+    run = check_run_name(_RUN.value or config.model.name)
+    # Heavy imports follow the checks: a bad flag is refused at once.
+    from cosernn_tf.workspace import Workspace, open_sessions
+
+    workspace = Workspace(Path(cli.WORKSPACE.value))
+    open_sessions(workspace.sessions)
+    from cosernn_tf.training.run import train_run
+
+    train_run(
+        workspace,
+        config,
+        run=run,
+        playlists=Path(_PLAYLISTS.value) if _PLAYLISTS.value else None,
+        overwrite=_OVERWRITE.value,
+    )
+
+
+def entry_point() -> None:
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    entry_point()

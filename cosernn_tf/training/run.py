@@ -1,0 +1,163 @@
+"""A training run from a workspace: track embeddings, model, exports, index."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any, Final
+
+import keras
+import numpy as np
+from absl import logging
+
+from cosernn_tf.config import EmbeddingConfig, TrainConfig
+from cosernn_tf.embedding import embed_tracks
+from cosernn_tf.errors import UserError
+from cosernn_tf.models import create
+from cosernn_tf.models.base import MODEL_FILE
+from cosernn_tf.prediction import Predictor, input_signature
+from cosernn_tf.runs import EXPORT, FLAGFILE, INDEX, RunIdentity, training_run
+from cosernn_tf.tracks import TrackEmbeddings, load_track_embeddings
+from cosernn_tf.training.feed import Feed
+from cosernn_tf.training.loop import Trainer
+from cosernn_tf.workspace import SUCCESS, SessionsDirectory, Workspace, open_sessions, sha256
+
+_INDEX_QUERIES: Final = 1_000
+"""Predictions on which the index measures its recall."""
+
+
+def train_run(
+    workspace: Workspace,
+    config: TrainConfig,
+    *,
+    run: str,
+    playlists: Path | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Trains a model on the workspace's session sequences; a finished, equal run is left as it is.
+
+    Args:
+        workspace: Has session sequences; track embeddings are made if it has none.
+        config: Of the model and its training.
+        run: Name of the run directory.
+        playlists: JSON Lines of playlists for the track embeddings, if they have to be made.
+        overwrite: Whether a run of that name may be replaced.
+
+    Returns:
+        The run directory.
+
+    Raises:
+        UserError: No session sequences, a run with other flags or data, a loss that is not finite.
+    """
+    sessions = open_sessions(workspace.sessions)
+    embeddings = _track_embeddings(workspace, sessions, playlists)
+    path = workspace.run(run)
+    identity = RunIdentity.of(config, sessions, embeddings)
+    with training_run(path, identity, overwrite=overwrite) as is_new:
+        if is_new:
+            _train(path, config, sessions, embeddings)
+        else:
+            logging.info("%s is finished and has the same flags and data: left as it is", path)
+    return path
+
+
+def _train(
+    run: Path, config: TrainConfig, sessions: SessionsDirectory, embeddings: TrackEmbeddings
+) -> None:
+    (run / FLAGFILE).write_text(config.to_flags(), encoding="utf-8")
+    keras.utils.set_random_seed(config.seed)
+    feed = Feed(sessions, embeddings.vectors)
+    model = create(config.model, feed.data_spec()).build()
+    logging.info("Model %s has %s weights", config.model.name, f"{model.count_params():,}")
+    history = Trainer(model, feed, config, run).train()
+    best = max(history, key=lambda epoch: epoch.validation_cosine)
+    model.save(run / MODEL_FILE)
+    export(model, run / EXPORT)
+    _build_index(run, model, feed, embeddings, max_sessions=config.max_sessions)
+    logging.info(
+        "%s: validation cosine %.4f in epoch %d, the best of %d",
+        run,
+        best.validation_cosine,
+        best.epoch,
+        len(history),
+    )
+
+
+def export(model: keras.Model, path: Path) -> None:
+    """Writes a SavedModel whose signature takes `schema.MODEL_INPUTS` and gives named outputs."""
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint("serve", model.__call__, input_signature=[input_signature()])
+    archive.write_out(str(path), verbose=False)
+
+
+def _build_index(
+    run: Path, model: keras.Model, feed: Feed, embeddings: TrackEmbeddings, *, max_sessions: int
+) -> None:
+    if importlib.util.find_spec("cosernn_tf.retrieval.index") is None:  # until it is there
+        return
+    from cosernn_tf.retrieval.index import build_index
+
+    queries = validation_predictions(model, feed, max_sessions=max_sessions, limit=_INDEX_QUERIES)
+    build_index(embeddings, queries, run / INDEX)
+
+
+def validation_predictions(
+    model: keras.Model, feed: Feed, *, max_sessions: int, limit: int
+) -> np.ndarray:
+    """Of up to `limit` validation sessions, (n, dim) float32: what an index will be asked."""
+    predictor = Predictor(model)
+    found: list[np.ndarray] = []
+    for block in feed.blocks():
+        windows = feed.validation_windows(block, max_sessions=max_sessions)
+        found.append(predictor(block.data, windows).embeddings)
+        if sum(map(len, found)) >= limit:
+            break
+    queries = np.concatenate(found)
+    # Spread over the block's users rather than all of its first ones.
+    rows = np.linspace(0, len(queries) - 1, min(limit, len(queries))).astype(np.int64)
+    return queries[rows]
+
+
+def _track_embeddings(
+    workspace: Workspace, sessions: SessionsDirectory, playlists: Path | None
+) -> TrackEmbeddings:
+    """Those of the workspace, or new ones from playlists, else from training-split sessions."""
+    if (workspace.tracks / SUCCESS).is_file():
+        embeddings = load_track_embeddings(workspace.tracks, sessions)
+        if playlists is not None:
+            _check_playlists(workspace.tracks, embeddings, playlists)
+        logging.info(
+            "Track embeddings of %s, made from %s",
+            workspace.tracks,
+            embeddings.description.get("sentences"),
+        )
+        return embeddings
+    if playlists is None:
+        playlists = _playlists_of_default_log(workspace, sessions)
+    logging.info(
+        "%s has no track embeddings yet: making them from %s",
+        workspace.root,
+        "the sessions of the training split" if playlists is None else playlists,
+    )
+    return embed_tracks(
+        sessions, playlists=playlists, output=workspace.tracks, config=EmbeddingConfig()
+    )
+
+
+def _check_playlists(path: Path, embeddings: TrackEmbeddings, playlists: Path) -> None:
+    if not playlists.is_file():
+        raise UserError(f"--playlists={playlists} does not exist")
+    if embeddings.description.get("playlists_sha256") != sha256(playlists.read_bytes()):
+        raise UserError(
+            f"the track embeddings in {path} were not made from --playlists={playlists}: run "
+            f"cosernn_tf.embed_tracks --playlists={playlists} first, or leave the flag out"
+        )
+
+
+def _playlists_of_default_log(workspace: Workspace, sessions: SessionsDirectory) -> Path | None:
+    """The playlists of the embedded default log, if the sessions were made from that log."""
+    playlists = workspace.log / "playlists.jsonl.gz"
+    listens: Any = sessions.manifest.options.get("listens") or []
+    paths = [listens] if isinstance(listens, str) else list(listens)
+    log = workspace.log.resolve()
+    made_from_it = paths and all(Path(path).resolve().is_relative_to(log) for path in paths)
+    return playlists if made_from_it and playlists.is_file() else None
