@@ -1,6 +1,6 @@
 """Session sequences in memory: columns over all sessions, with the users' row splits."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -77,3 +77,29 @@ def concatenate(tables: Sequence[SessionTable]) -> SessionTable:
         if field.name != "row_splits"
     }
     return SessionTable(row_splits=np.concatenate(splits), **columns)
+
+
+def in_blocks(tables: Iterable[SessionTable], *, max_sessions: int) -> Iterator[SessionTable]:
+    """The users of `tables`, in order, regrouped in tables of at most `max_sessions` sessions.
+
+    A user with more sessions than that has a table alone.
+    """
+    pending: list[SessionTable] = []
+    for table in tables:
+        for part in _parts(table, max_sessions):
+            if pending and sum(t.num_sessions for t in (*pending, part)) > max_sessions:
+                yield concatenate(pending)
+                pending = []
+            pending.append(part)
+    if pending:
+        yield concatenate(pending)
+
+
+def _parts(table: SessionTable, max_sessions: int) -> Iterator[SessionTable]:
+    """Runs of users that have at most `max_sessions` sessions, or one user."""
+    start = 0
+    while start < table.num_users:
+        limit = table.row_splits[start] + max_sessions
+        end = max(start + 1, int(np.searchsorted(table.row_splits, limit, side="right")) - 1)
+        yield table.select_users(np.arange(start, end))
+        start = end

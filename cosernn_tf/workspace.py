@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import platform
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cosernn_tf.config import canonical_json
 from cosernn_tf.errors import UserError
 from cosernn_tf.schema import SCHEMA_VERSION
 
@@ -54,8 +56,12 @@ class Workspace:
     def evaluation(self) -> Path:
         return self.root / "evaluation"
 
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
     def run(self, name: str) -> Path:
-        return self.root / "runs" / name
+        return self.runs / name
 
 
 @dataclass(frozen=True)
@@ -135,8 +141,10 @@ class SessionsDirectory:
 
     @property
     def sha256(self) -> str:
-        """Of the manifest, which has the checksums of everything else."""
-        return sha256(self.manifest.to_json().encode())
+        """Of everything that later jobs read; the same log sessionised elsewhere has the same."""
+        fields = dataclasses.asdict(self.manifest)
+        content = {name: fields[name] for name in ("shards", "split", "vocabularies")}
+        return sha256(canonical_json(content).encode())
 
     @property
     def track_vocabulary_sha256(self) -> str:
@@ -183,27 +191,93 @@ def check_sha256(path: Path, data: bytes, expected: str) -> None:
 
 
 @contextlib.contextmanager
-def staged(final: Path) -> Iterator[Path]:
-    """A fresh directory beside `final` that replaces it, whole, if the block does not raise."""
-    final.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(final)
-    staging = final.parent / f".{final.name}.staging-{os.getpid()}"
-    staging.mkdir()
+def staged(final: Path, *, marker: str = SUCCESS) -> Iterator[Path]:
+    """A fresh directory beside `final` that replaces it, whole, if the block does not raise.
+
+    Args:
+        final: The directory to write.
+        marker: A file that every output of this job has: a directory without it is no older output
+            of this job, and is not replaced unless it is empty.
+
+    Raises:
+        UserError: `final` is something else than an older output, or cannot be written.
+    """
+    final = final.resolve()
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        _clean_up_after_the_dead(final)
+        _require_replaceable(final, marker)
+        staging = _beside(final, _STAGING)
+        staging.mkdir()
+    except OSError as error:
+        raise UserError(
+            f"{final} cannot be written ({error.strerror}: {error.filename}): choose another place"
+        ) from error
     try:
         yield staging
         (staging / SUCCESS).touch()
-        old = final.parent / f".{final.name}.old-{os.getpid()}"
-        if final.exists():
-            final.rename(old)
-        staging.rename(final)
-        shutil.rmtree(old, ignore_errors=True)
+        _replace(final, staging)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _remove_leftovers(final: Path) -> None:
-    """Removes staging directories of processes that were killed."""
-    for leftover in final.parent.glob(f".{final.name}.*-*"):
-        pid = leftover.name.rpartition("-")[2]
-        if pid.isdigit() and (int(pid) == os.getpid() or not Path(f"/proc/{pid}").exists()):
-            shutil.rmtree(leftover, ignore_errors=True)
+_STAGING: Final = "staging"
+_OLD: Final = "old"
+
+
+def _beside(final: Path, what: str) -> Path:
+    """A directory of this process; the host stands in it as a workspace may be shared."""
+    return final.parent / f".{final.name}.{what}-{platform.node()}-{os.getpid()}"
+
+
+def _require_replaceable(final: Path, marker: str) -> None:
+    if not final.exists() or (final / marker).is_file():
+        return
+    if not final.is_dir() or any(final.iterdir()):
+        raise UserError(
+            f"{final} exists and is not an older output of this job (it has no {marker}), so it is "
+            "not replaced: remove it, or choose another place"
+        )
+
+
+def _replace(final: Path, staging: Path) -> None:
+    """Puts `staging` in the place of `final`, also while other processes do the same."""
+    old = _beside(final, _OLD)
+    done = False
+    while not done:
+        with contextlib.suppress(FileNotFoundError):
+            final.rename(old)
+        try:
+            staging.rename(final)
+            done = True
+        except OSError:
+            # If something is there, another process was faster, and that is the older output now.
+            if not final.exists():
+                with contextlib.suppress(FileNotFoundError):
+                    old.rename(final)
+                raise
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _clean_up_after_the_dead(final: Path) -> None:
+    """Removes what killed processes have left; an output that was about to be replaced returns."""
+    for what in (_OLD, _STAGING):
+        of_this_host = _beside(final, what).name.rpartition("-")[0]
+        for leftover in final.parent.glob(".*"):
+            stem, _, pid = leftover.name.rpartition("-")
+            if stem != of_this_host or not pid.isdigit() or _is_another_alive(int(pid)):
+                continue
+            if what == _OLD and not final.exists():
+                leftover.rename(final)
+            else:
+                shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _is_another_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # Alive, and someone else's.
+    return pid != os.getpid()

@@ -1,0 +1,69 @@
+"""`python -m cosernn_tf.evaluate`: Table 2 for runs, heuristics and oracles (§6)."""
+
+from pathlib import Path
+
+from absl import flags
+
+from cosernn_tf import cli
+from cosernn_tf.evaluation.candidates import Relevance
+from cosernn_tf.evaluation.config import EvaluatedSplit, EvaluationConfig
+
+_DEFAULT = EvaluationConfig()
+_RUNS = flags.DEFINE_list(
+    "runs",
+    None,
+    "Runs to evaluate, comma-separated, beside the heuristics and oracles; the table marks what "
+    "differs from the first. By default all finished runs trained on the workspace's data; "
+    "--runs= is none.",
+)
+_RELEVANCE = flags.DEFINE_enum_class(
+    "relevance",
+    _DEFAULT.relevance,
+    Relevance,
+    "Which tracks of a session are relevant in track ranking: any, or those that were not skipped.",
+)
+_SPLIT = flags.DEFINE_enum_class(
+    "split", _DEFAULT.split, EvaluatedSplit, "The sessions that are scored."
+)
+_EXCLUDE_USERS = flags.DEFINE_list(
+    "exclude_users", list(_DEFAULT.exclude_users), "User ids whose sessions are not scored."
+)
+_SAVE_PREDICTIONS = flags.DEFINE_bool(
+    "save_predictions",
+    _DEFAULT.save_predictions,
+    "Whether scores.parquet has every prediction, too.",
+)
+_ORACLE_SEED = flags.DEFINE_integer(
+    "oracle_seed", _DEFAULT.oracle_seed, "Seed of the half of the tracks that Oracle half sees."
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Directory to write; by default evaluation/ in the workspace."
+)
+
+
+def main(_: list[str]) -> None:
+    config = EvaluationConfig(
+        split=_SPLIT.value,
+        relevance=_RELEVANCE.value,
+        exclude_users=tuple(_EXCLUDE_USERS.value),
+        save_predictions=_SAVE_PREDICTIONS.value,
+        oracle_seed=_ORACLE_SEED.value,
+    )
+    # Heavy imports follow the checks: a bad flag is refused at once.
+    from cosernn_tf.evaluation.report import format_table
+    from cosernn_tf.evaluation.run import evaluate_runs
+    from cosernn_tf.workspace import Workspace
+
+    workspace = Workspace(Path(cli.WORKSPACE.value))
+    output = Path(_OUTPUT.value) if _OUTPUT.value else workspace.evaluation
+    summary = evaluate_runs(workspace, _RUNS.value, config=config, output=output)
+    print(format_table(summary))
+    print(f"Written to {output}")
+
+
+def entry_point() -> None:
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    entry_point()
