@@ -1,7 +1,6 @@
 """Run directories: what identifies a run, when it is finished, and what it refuses."""
 
 import contextlib
-import dataclasses
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,7 @@ from typing import Any, Final
 from cosernn_tf.config import TrainConfig, canonical_json
 from cosernn_tf.errors import UserError
 from cosernn_tf.tracks import TrackEmbeddings
-from cosernn_tf.workspace import SUCCESS, SessionsDirectory, sha256
+from cosernn_tf.workspace import SUCCESS, SessionsDirectory
 
 CONFIG: Final = "config.json"
 FLAGFILE: Final = "flags.txt"
@@ -32,7 +31,7 @@ class RunIdentity:
     def of(
         cls, config: TrainConfig, sessions: SessionsDirectory, embeddings: TrackEmbeddings
     ) -> "RunIdentity":
-        return cls(config, _sessions_sha256(sessions), embeddings.sha256)
+        return cls(config, sessions.sha256, embeddings.sha256)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -108,7 +107,7 @@ def check_run_data(run: Path, sessions: SessionsDirectory, embeddings: TrackEmbe
     """Raises `UserError` unless the run was trained on these session sequences and embeddings."""
     stored = _stored(run) or {}
     for what, name, found in (
-        ("session sequences", "sessions_sha256", _sessions_sha256(sessions)),
+        ("session sequences", "sessions_sha256", sessions.sha256),
         ("track embeddings", "embeddings_sha256", embeddings.sha256),
     ):
         if stored.get(name) != found:
@@ -116,17 +115,6 @@ def check_run_data(run: Path, sessions: SessionsDirectory, embeddings: TrackEmbe
                 f"run {run.name!r} was trained on other {what} than the workspace holds now: "
                 f"run cosernn_tf.train --run={run.name} --overwrite"
             )
-
-
-def _sessions_sha256(sessions: SessionsDirectory) -> str:
-    """Of everything that training reads; the same log elsewhere, or read anew, has the same."""
-    manifest = sessions.manifest
-    content = {
-        "shards": [dataclasses.asdict(shard) for shard in manifest.shards],
-        "split": dataclasses.asdict(manifest.split),
-        "vocabularies": dict(manifest.vocabularies),
-    }
-    return sha256(canonical_json(content).encode())
 
 
 def _stored(run: Path) -> dict[str, Any] | None:

@@ -1,11 +1,9 @@
 """A training run from a workspace: track embeddings, model, exports, index."""
 
-import importlib.util
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import keras
-import numpy as np
 from absl import logging
 
 from cosernn_tf.config import EmbeddingConfig, TrainConfig
@@ -13,15 +11,14 @@ from cosernn_tf.embedding import embed_tracks
 from cosernn_tf.errors import UserError
 from cosernn_tf.models import create
 from cosernn_tf.models.base import MODEL_FILE
-from cosernn_tf.prediction import Predictor, input_signature
+from cosernn_tf.prediction import input_signature
+from cosernn_tf.retrieval.held_out import held_out_predictions
+from cosernn_tf.retrieval.index import build_index
 from cosernn_tf.runs import EXPORT, FLAGFILE, INDEX, RunIdentity, training_run
 from cosernn_tf.tracks import TrackEmbeddings, load_track_embeddings
 from cosernn_tf.training.feed import Feed
 from cosernn_tf.training.loop import Trainer
 from cosernn_tf.workspace import SUCCESS, SessionsDirectory, Workspace, open_sessions, sha256
-
-_INDEX_QUERIES: Final = 1_000
-"""Predictions on which the index measures its recall."""
 
 
 def train_run(
@@ -71,7 +68,8 @@ def _train(
     best = max(history, key=lambda epoch: epoch.validation_cosine)
     model.save(run / MODEL_FILE)
     export(model, run / EXPORT)
-    _build_index(run, model, feed, embeddings, max_sessions=config.max_sessions)
+    queries = held_out_predictions(model, feed, max_sessions=config.max_sessions)
+    build_index(embeddings, queries, run / INDEX)
     logging.info(
         "%s: validation cosine %.4f in epoch %d, the best of %d",
         run,
@@ -87,34 +85,6 @@ def export(model: keras.Model, path: Path) -> None:
     archive.track(model)
     archive.add_endpoint("serve", model.__call__, input_signature=[input_signature()])
     archive.write_out(str(path), verbose=False)
-
-
-def _build_index(
-    run: Path, model: keras.Model, feed: Feed, embeddings: TrackEmbeddings, *, max_sessions: int
-) -> None:
-    if importlib.util.find_spec("cosernn_tf.retrieval.index") is None:  # until it is there
-        return
-    from cosernn_tf.retrieval.index import build_index
-
-    queries = validation_predictions(model, feed, max_sessions=max_sessions, limit=_INDEX_QUERIES)
-    build_index(embeddings, queries, run / INDEX)
-
-
-def validation_predictions(
-    model: keras.Model, feed: Feed, *, max_sessions: int, limit: int
-) -> np.ndarray:
-    """Of up to `limit` validation sessions, (n, dim) float32: what an index will be asked."""
-    predictor = Predictor(model)
-    found: list[np.ndarray] = []
-    for block in feed.blocks():
-        windows = feed.validation_windows(block, max_sessions=max_sessions)
-        found.append(predictor(block.data, windows).embeddings)
-        if sum(map(len, found)) >= limit:
-            break
-    queries = np.concatenate(found)
-    # Spread over the block's users rather than all of its first ones.
-    rows = np.linspace(0, len(queries) - 1, min(limit, len(queries))).astype(np.int64)
-    return queries[rows]
 
 
 def _track_embeddings(
