@@ -1,5 +1,6 @@
 """What every entry point shares: `--workspace`, and errors as one line with exit code 2."""
 
+import functools
 import logging
 import sys
 from collections.abc import Callable
@@ -17,10 +18,10 @@ WORKSPACE = flags.DEFINE_string(
 )
 
 
-def _parse_flags(argv: list[str]) -> list[str]:
+def _parse_flags(argv: list[str], *, known_only: bool) -> list[str]:
     """Parses flags as `app.run` does by default, but ends with our exit code for a bad one."""
     try:
-        return list(flags.FLAGS(argv))
+        return list(flags.FLAGS(argv, known_only=known_only))
     except flags.Error as error:
         _fail(f"{error} (--help lists the flags)")
 
@@ -30,11 +31,17 @@ def _fail(message: str) -> NoReturn:
     sys.exit(USER_ERROR_EXIT_CODE)
 
 
-def run(main: Callable[[list[str]], None]) -> None:
-    """Runs `main(argv)` under absl; a `UserError` becomes one line on stderr and exit code 2."""
+def run(main: Callable[[list[str]], None], *, passes_unknown_flags: bool = False) -> None:
+    """Runs `main(argv)` under absl; a `UserError` becomes one line on stderr and exit code 2.
+
+    Args:
+        main: Takes what remains of the command line.
+        passes_unknown_flags: Leave unknown flags in `argv`, for `main` to check, instead of
+            refusing them.
+    """
 
     def guarded(argv: list[str]) -> None:
-        if len(argv) > 1:
+        if len(argv) > 1 and not passes_unknown_flags:
             _fail(f"unexpected argument {argv[1]!r}: every argument is a --flag (see --help)")
         absl_logging.set_verbosity(absl_logging.INFO)
         logging.getLogger("gensim").setLevel(logging.WARNING)
@@ -43,4 +50,4 @@ def run(main: Callable[[list[str]], None]) -> None:
         except UserError as error:
             _fail(str(error))
 
-    app.run(guarded, flags_parser=_parse_flags)
+    app.run(guarded, flags_parser=functools.partial(_parse_flags, known_only=passes_unknown_flags))

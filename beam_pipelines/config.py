@@ -1,0 +1,53 @@
+"""What a sessionise run is asked to do."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cosernn_tf.config import require
+from cosernn_tf.schema import SESSION_GAP_SECONDS, TEST_DAYS, VALIDATION_DAYS
+
+
+@dataclass(frozen=True)
+class SessionizeConfig:
+    """Options of a run, checked.
+
+    Raises:
+        UserError: An option is out of its range.
+    """
+
+    listens: tuple[str, ...]
+    """Files, globs or directories."""
+    listens_format: str = "canonical"
+    users: str | None = None
+    """Parquet or CSV with `user_id`, `age`."""
+    output: Path = Path("workspace/sessions")
+    ignore_columns: tuple[str, ...] = ()
+    num_shards: int = 32
+    """Hash buckets of users and files written; memory is in proportion to the listens of one."""
+    session_gap_seconds: int = SESSION_GAP_SECONDS
+    validation_days: int = VALIDATION_DAYS
+    test_days: int = TEST_DAYS
+    min_track_listens: int = 0
+    max_stream_sources: int = 100
+
+    def __post_init__(self) -> None:
+        require(bool(self.listens), "--listens is empty: give a file, glob or directory")
+        for flag, lowest, highest in (
+            ("num_shards", 1, 30_000),
+            ("session_gap_seconds", 1, 30 * 86_400),
+            ("validation_days", 1, 10_000),
+            ("test_days", 1, 10_000),
+            ("min_track_listens", 0, 2**31),
+            ("max_stream_sources", 0, 100_000),
+        ):
+            value = getattr(self, flag)
+            require(
+                lowest <= value <= highest,
+                f"--{flag}={value} must be from {lowest:,} to {highest:,}",
+            )
+
+    def options(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {**dataclasses.asdict(self), "output": str(self.output)}

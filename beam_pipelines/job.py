@@ -1,0 +1,199 @@
+"""Runs the sessionise pipeline and makes its output official: the library behind the command."""
+
+import json
+import logging as python_logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import apache_beam as beam
+from absl import logging
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from beam_pipelines import pipeline as graph
+from beam_pipelines import sources
+from beam_pipelines.config import SessionizeConfig
+from beam_pipelines.rules.tally import DUPLICATES, KEPT, READ, REJECTED, Tally
+from beam_pipelines.sources.base import Source, Unit
+from beam_pipelines.sources.files import find_files
+from beam_pipelines.sources.users import SUFFIXES, check_users_file
+from beam_pipelines.tfds_metadata import write_tfds_metadata
+from beam_pipelines.transforms.write import REPORT
+from cosernn_tf.errors import UserError
+from cosernn_tf.workspace import MANIFEST, Manifest, Shard, staged
+
+_DIRECT_RUNNER: Final = "DirectRunner"
+_IN_PROCESS_RUNNER: Final = "FnApiRunner"
+"""What Beam's DirectRunner comes to, but for its attempt to download another one first."""
+
+_USER_ERROR: Final = re.compile(r"^(?:[\w.]*\.)?UserError: (.+?)(?: \[while running .*)?$", re.M)
+
+
+def sessionize(
+    config: SessionizeConfig,
+    *,
+    runner: str = _DIRECT_RUNNER,
+    beam_arguments: Sequence[str] = (),
+) -> Manifest:
+    """Turns listens into a directory of session sequences; an older one is replaced as a whole.
+
+    Args:
+        config: What to do.
+        runner: Name of a Beam runner.
+        beam_arguments: Flags of Beam and of the runner.
+
+    Raises:
+        UserError: The input cannot be read, or has no listens. The older output stays.
+    """
+    options = pipeline_options(runner, beam_arguments)
+    source = sources.create(config.listens_format, ignored_columns=config.ignore_columns)
+    units = find_units(source, config.listens)
+    users = [str(path) for path in _user_files(config.users)]
+    # Beam tells much of itself, of no use to who runs the job.
+    python_logging.getLogger("apache_beam").setLevel(python_logging.WARNING)
+    logging.info("Sessionising %d files into %s", len({unit.path for unit in units}), config.output)
+    with staged(config.output) as staging:
+        pipeline = beam.Pipeline(options=options)
+        graph.build(pipeline, config, source=source, units=units, users=users, staging=str(staging))
+        _run(pipeline)
+        manifest = _finish(config, staging)
+    _log_summary(manifest, config.output)
+    return manifest
+
+
+def find_units(source: Source, patterns: Sequence[str]) -> list[Unit]:
+    """The units of all files that the patterns name.
+
+    Raises:
+        UserError: There is none.
+    """
+    files = find_files(patterns, source.suffixes, flag="--listens")
+    units = [unit for path in files for unit in source.units(path)]
+    if not units:
+        raise UserError(f"--listens={','.join(patterns)} has no rows: there is nothing to read")
+    return units
+
+
+def pipeline_options(runner: str, arguments: Sequence[str]) -> PipelineOptions:
+    """Raises `UserError` for arguments that no part of Beam knows."""
+    name = _IN_PROCESS_RUNNER if runner.lower() == _DIRECT_RUNNER.lower() else runner
+    unknown = _unknown_arguments(arguments)
+    if unknown:
+        raise UserError(
+            f"unknown flag {' '.join(unknown)}: --help lists the job's flags; others must be "
+            "pipeline options of Apache Beam"
+        )
+    return PipelineOptions([*arguments, f"--runner={name}"])
+
+
+def _unknown_arguments(arguments: Sequence[str]) -> list[str]:
+    from apache_beam.options.pipeline_options import _BeamArgumentParser
+
+    parser = _BeamArgumentParser(allow_abbrev=False)
+    for options in PipelineOptions.__subclasses__():
+        options._add_argparse_args(parser)
+    try:
+        return list(parser.parse_known_args(list(arguments))[1])
+    except SystemExit as error:
+        raise UserError(f"bad pipeline option in {' '.join(arguments)}") from error
+
+
+def _user_files(pattern: str | None) -> list[Path]:
+    if pattern is None:
+        return []
+    files = find_files([pattern], SUFFIXES, flag="--users")
+    for path in files:
+        check_users_file(path)
+    return files
+
+
+def _run(pipeline: beam.Pipeline) -> None:
+    try:
+        result = pipeline.run()
+        result.wait_until_finish()
+    except UserError:
+        raise
+    except Exception as error:
+        # A worker's error arrives as text, in an error of the runner's.
+        found = _USER_ERROR.findall(str(error))
+        if found:
+            raise UserError(found[-1]) from error
+        raise
+
+
+def _finish(config: SessionizeConfig, staging: Path) -> Manifest:
+    """Writes the manifest of what the pipeline has left in `staging`."""
+    path = staging / REPORT
+    parts = json.loads(path.read_text(encoding="utf-8"))
+    path.unlink()
+    (tally,) = (Tally(**part["tally"]) for part in parts if "tally" in part)
+    if not tally.counters.get(KEPT):
+        raise UserError(_nothing_kept(config, tally, staging))
+    _check_sum(tally)
+    shards = sorted(
+        (Shard(**part["shard"]) for part in parts if "shard" in part), key=lambda s: s.name
+    )
+    (vocabularies,) = (part for part in parts if "vocabularies" in part)
+    assert tally.first_timestamp is not None
+    assert tally.last_timestamp is not None
+    manifest = Manifest(
+        shards=tuple(shards),
+        counters={**tally.counters, "tracks": vocabularies["tracks"]},
+        split=tally.split(validation_days=config.validation_days, test_days=config.test_days),
+        options=config.options(),
+        first_timestamp=tally.first_timestamp,
+        last_timestamp=tally.last_timestamp,
+        vocabularies=vocabularies["vocabularies"],
+    )
+    num_bytes = sum(part.get("bytes", 0) for part in parts)
+    write_tfds_metadata(staging, shards, num_bytes=num_bytes)
+    (staging / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    return manifest
+
+
+def _check_sum(tally: Tally) -> None:
+    """Every row read is kept, a duplicate or rejected; anything else is a bug."""
+    counters = tally.counters
+    rejected = sum(_rejections(tally).values())
+    if counters[READ] != counters[KEPT] + counters.get(DUPLICATES, 0) + rejected:
+        raise AssertionError(f"rows were lost: {counters}")
+
+
+def _rejections(tally: Tally) -> dict[str, int]:
+    """Rejected listens by reason."""
+    return {
+        name.removeprefix(REJECTED): number
+        for name, number in tally.counters.items()
+        if name.startswith(REJECTED) and not name.startswith(f"{REJECTED}users_")
+    }
+
+
+def _nothing_kept(config: SessionizeConfig, tally: Tally, staging: Path) -> str:
+    where = ",".join(config.listens)
+    reasons = ", ".join(f"{number:,} {reason}" for reason, number in _rejections(tally).items())
+    if not reasons:
+        return f"--listens={where} has no rows: there is nothing to read"
+    first = next(iter(sorted(staging.glob("rejected.jsonl-*"))))
+    with first.open(encoding="utf-8") as lines:
+        example = next(lines).strip()
+    hint = " (timestamps are UTC seconds, not milliseconds)" * ("timestamp_out" in reasons)
+    return (
+        f"all {tally.counters[READ]:,} rows of --listens={where} were rejected: {reasons}{hint}; "
+        f"the first is {example}"
+    )
+
+
+def _log_summary(manifest: Manifest, output: Path) -> None:
+    counters = manifest.counters
+    shown = (READ, KEPT, DUPLICATES, "users", "sessions", "tracks")
+    logging.info("%s: %s", output, ", ".join(f"{counters[n]:,} {n}" for n in shown))
+    rejected: dict[str, Any] = {k: v for k, v in counters.items() if k.startswith(REJECTED) and v}
+    if rejected:
+        logging.warning(
+            "Rejected rows are in %s/rejected.jsonl-*: %s",
+            output,
+            ", ".join(
+                f"{number:,} {name.removeprefix(REJECTED)}" for name, number in rejected.items()
+            ),
+        )

@@ -1,0 +1,117 @@
+"""The graph of the sessionise job, from units of files to everything in the staging directory.
+
+    units ─ReadListens─▶ (bucket, listens) ┐
+    users ─ReadUsers───▶ (bucket, ages)    ├─CoGroupByKey─▶ SequenceUsers ─▶ coded sessions
+                                           ┘                      │ counts        │
+                                                                  ▼               ▼
+                                                             vocabulary ──▶ WriteShard ─▶ TFRecords
+
+Rows that are no listens, and a tally of what happened to every row, leave at the side.
+"""
+
+from collections.abc import Sequence
+
+import apache_beam as beam
+from apache_beam.pvalue import AsSingleton
+
+from beam_pipelines.config import SessionizeConfig
+from beam_pipelines.rules.tally import Tally
+from beam_pipelines.rules.vocabulary import merge_counts
+from beam_pipelines.sources.base import Source, Unit
+from beam_pipelines.transforms.read import (
+    LISTENS,
+    REJECTED_LINES,
+    TALLY,
+    USERS,
+    ReadListens,
+    ReadUsers,
+)
+from beam_pipelines.transforms.sequence import COUNTS, SequenceUsers
+from beam_pipelines.transforms.write import WriteRejected, WriteReport, WriteShard, WriteVocabulary
+
+SESSIONS = "sessions"
+_BUCKETS = "buckets"
+
+
+def build(
+    pipeline: beam.Pipeline,
+    config: SessionizeConfig,
+    *,
+    source: Source,
+    units: Sequence[Unit],
+    users: Sequence[str],
+    staging: str,
+) -> None:
+    """Adds the whole job to a pipeline; `staging` must be reachable by every worker."""
+    num_shards = config.num_shards
+    listens = (
+        pipeline
+        | "Units" >> beam.Create(units)
+        | "SpreadUnits" >> beam.Reshuffle()
+        | "ReadListens"
+        >> beam.ParDo(ReadListens(source, num_shards)).with_outputs(
+            REJECTED_LINES, TALLY, main=LISTENS
+        )
+    )
+    ages = (
+        pipeline
+        | "UserFiles" >> beam.Create(users)
+        | "ReadUsers"
+        >> beam.ParDo(ReadUsers(num_shards)).with_outputs(REJECTED_LINES, TALLY, main=USERS)
+    )
+    # Every bucket has a shard, also one without a user.
+    buckets = (
+        pipeline
+        | "Buckets" >> beam.Create(range(num_shards))
+        | "KeyBuckets" >> beam.Map(lambda number: (number, b""))
+    )
+    read = listens[TALLY] | "SumRead" >> beam.CombineGlobally(_sum)
+    split = read | "Split" >> beam.Map(
+        Tally.split, validation_days=config.validation_days, test_days=config.test_days
+    )
+    sequences = (
+        {LISTENS: listens[LISTENS], USERS: ages[USERS], _BUCKETS: buckets}
+        | "GroupByBucket" >> beam.CoGroupByKey()
+        | "SequenceUsers"
+        >> beam.ParDo(SequenceUsers(config), AsSingleton(split)).with_outputs(
+            COUNTS, TALLY, main=SESSIONS
+        )
+    )
+    vocabulary = (
+        sequences[COUNTS]
+        | "GatherCounts" >> beam.combiners.ToList()
+        | "MergeCounts"
+        >> beam.Map(
+            merge_counts,
+            min_track_listens=config.min_track_listens,
+            max_stream_sources=config.max_stream_sources,
+        )
+    )
+    shards = sequences[SESSIONS] | "WriteShards" >> beam.ParDo(
+        WriteShard(staging, num_shards), AsSingleton(vocabulary)
+    )
+    vocabularies = vocabulary | "WriteVocabulary" >> beam.ParDo(WriteVocabulary(staging))
+
+    paths = [*dict.fromkeys(unit.path for unit in units), *users]
+    _ = (
+        (listens[REJECTED_LINES], ages[REJECTED_LINES])
+        | "Rejected" >> beam.Flatten()
+        | "GroupRejectedByFile" >> beam.GroupByKey()
+        | "WriteRejected" >> beam.ParDo(WriteRejected(staging, paths))
+    )
+    tally = (
+        (listens[TALLY], ages[TALLY], sequences[TALLY])
+        | "Tallies" >> beam.Flatten()
+        | "SumTallies" >> beam.CombineGlobally(_sum)
+        | "TallyPart" >> beam.Map(lambda total: {"tally": vars(total)})
+    )
+    _ = (
+        (shards, vocabularies, tally)
+        | "Parts" >> beam.Flatten()
+        | "GatherParts" >> beam.combiners.ToList()
+        | "WriteReport" >> beam.ParDo(WriteReport(staging))
+    )
+
+
+def _sum(tallies: Sequence[Tally]) -> Tally:
+    return sum(tallies, Tally())

@@ -1,0 +1,1 @@
+"""What the pipeline does to its rows: pure functions over whole batches, without Beam."""

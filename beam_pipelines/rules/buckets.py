@@ -1,0 +1,95 @@
+"""Listens by hash bucket of their users: from batches of rows to the listens of whole users."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from beam_pipelines.rules.checks import CLEAN_SCHEMA
+from cosernn_tf.sessions import NULL, Listens, shard_of
+
+_COMPRESSION: Final = "lz4"
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The listens of all users of a bucket, and what their codes stand for."""
+
+    listens: Listens
+    user_id: np.ndarray
+    """(users,) object: str, ascending."""
+    track_id: pa.Array
+    """(tracks,) string, ascending."""
+    stream_source: pa.Array
+    """(sources,) string, ascending."""
+
+
+def to_bytes(table: pa.Table) -> bytes:
+    """Arrow IPC stream."""
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression=_COMPRESSION)
+    with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
+        writer.write_table(table)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def from_bytes(data: bytes) -> pa.Table:
+    with pa.ipc.open_stream(data) as reader:
+        return reader.read_all()
+
+
+def split_by_bucket(table: pa.Table, num_buckets: int) -> Iterator[tuple[int, pa.Table]]:
+    """The rows of each bucket that has any, by `shard_of` their column `user_id`."""
+    users = table["user_id"].combine_chunks().dictionary_encode()
+    bucket_of_user = shard_of(users.dictionary.to_pylist(), num_buckets)
+    bucket = bucket_of_user[users.indices.to_numpy()]
+    order = np.argsort(bucket.astype(np.int16), kind="stable")
+    rows = table.take(pa.array(order))
+    counts = np.bincount(bucket, minlength=num_buckets)
+    starts = np.cumsum(counts) - counts
+    for number in np.flatnonzero(counts).tolist():
+        yield number, rows.slice(starts[number], counts[number])
+
+
+def gather_bucket(parts: Iterable[bytes]) -> Bucket:
+    """The bucket of all the parts (Arrow IPC of `CLEAN_SCHEMA`), in any order."""
+    tables = [from_bytes(part) for part in parts]
+    table = pa.concat_tables(tables) if tables else CLEAN_SCHEMA.empty_table()
+    user, user_id = _codes(table["user_id"])
+    track, track_id = _codes(table["track_id"])
+    source, stream_source = _codes(table["stream_source"])
+    listens = Listens(
+        user=user,
+        track=track,
+        stream_source=source,
+        **{
+            name: table[name].to_numpy()
+            for name in (
+                "timestamp",
+                "ms_played",
+                "skipped",
+                "device",
+                "utc_offset_minutes",
+                "track_duration_ms",
+            )
+        },
+    )
+    ids = np.array(user_id.to_pylist(), object)
+    return Bucket(listens, ids, track_id, stream_source)
+
+
+def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
+    """Codes (n,) int32, `NULL` for null, and the distinct values, ascending."""
+    encoded = column.combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    order = pc.sort_indices(encoded.dictionary).to_numpy()
+    code_of_entry = np.empty(len(order), np.int32)
+    code_of_entry[order] = np.arange(len(order), dtype=np.int32)
+    entries = pc.fill_null(encoded.indices, NULL).to_numpy(zero_copy_only=False)
+    codes = np.append(code_of_entry, np.int32(NULL))[entries]
+    return codes, encoded.dictionary.take(pa.array(order))

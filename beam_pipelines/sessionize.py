@@ -1,0 +1,110 @@
+"""Turns a listening log into per-user session sequences, TFRecord (see WORKSPACE.md).
+
+    python -m beam_pipelines.sessionize --runner=DirectRunner
+    python -m beam_pipelines.sessionize --listens='log/*.parquet' --users=users.csv
+
+Without --listens it uses the embedded default log, and makes it first if nobody has. Flags that are
+not in the list below are passed to Apache Beam.
+"""
+
+from pathlib import Path
+
+from absl import flags, logging
+
+from beam_pipelines.config import SessionizeConfig
+from beam_pipelines.sources import FORMATS
+from beam_pipelines.synthetic import SyntheticConfig, synthesize
+from beam_pipelines.synthetic.writing import LISTENS, USERS
+from cosernn_tf import cli
+from cosernn_tf.workspace import SUCCESS, Workspace
+
+_DEFAULTS = SessionizeConfig(listens=("-",))
+
+_LISTENS = flags.DEFINE_list(
+    "listens",
+    None,
+    "The log: files, globs or directories, comma-separated. Without it, the embedded default log.",
+)
+_LISTENS_FORMAT = flags.DEFINE_enum(
+    "listens_format", _DEFAULTS.listens_format, FORMATS, "Format of the log (README has a table)."
+)
+_USERS = flags.DEFINE_string("users", None, "Parquet or CSV of user_id, age (optional).")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Directory to write; <workspace>/sessions by default. Replaced as a whole."
+)
+_IGNORE_COLUMNS = flags.DEFINE_list(
+    "ignore_columns", [], "Columns of the log beyond the canonical ones to leave out."
+)
+_NUM_SHARDS = flags.DEFINE_integer(
+    "num_shards",
+    _DEFAULTS.num_shards,
+    "Hash buckets of users, a file each. Memory is in proportion to the listens of one: about "
+    "one a million listens is right.",
+)
+_SESSION_GAP_SECONDS = flags.DEFINE_integer(
+    "session_gap_seconds",
+    _DEFAULTS.session_gap_seconds,
+    "Inactivity that starts a new session; exactly so much does.",
+)
+_VALIDATION_DAYS = flags.DEFINE_integer(
+    "validation_days", _DEFAULTS.validation_days, "Days of the validation split, before the test."
+)
+_TEST_DAYS = flags.DEFINE_integer(
+    "test_days", _DEFAULTS.test_days, "Days of the test split, the last of the log."
+)
+_MIN_TRACK_LISTENS = flags.DEFINE_integer(
+    "min_track_listens",
+    _DEFAULTS.min_track_listens,
+    "Tracks with fewer listens in the training split are cut from the vocabulary.",
+)
+_MAX_STREAM_SOURCES = flags.DEFINE_integer(
+    "max_stream_sources",
+    _DEFAULTS.max_stream_sources,
+    "Stream sources that are told apart, the most frequent; the others become 'unknown'.",
+)
+_RUNNER = flags.DEFINE_string(
+    "runner", "DirectRunner", "Beam runner; DirectRunner works in this process."
+)
+
+
+def main(argv: list[str]) -> None:
+    workspace = Workspace(Path(cli.WORKSPACE.value))
+    listens, users = _LISTENS.value, _USERS.value
+    output = Path(_OUTPUT.value) if _OUTPUT.value else workspace.sessions
+    config = SessionizeConfig(
+        listens=tuple(listens if listens is not None else [str(workspace.log / LISTENS)]),
+        listens_format=_LISTENS_FORMAT.value,
+        users=users if users or listens is not None else str(workspace.log / USERS),
+        output=output,
+        ignore_columns=tuple(_IGNORE_COLUMNS.value),
+        num_shards=_NUM_SHARDS.value,
+        session_gap_seconds=_SESSION_GAP_SECONDS.value,
+        validation_days=_VALIDATION_DAYS.value,
+        test_days=_TEST_DAYS.value,
+        min_track_listens=_MIN_TRACK_LISTENS.value,
+        max_stream_sources=_MAX_STREAM_SOURCES.value,
+    )
+    # Beam takes seconds to import: a bad flag is refused before.
+    from beam_pipelines.job import pipeline_options, sessionize
+
+    arguments = argv[1:]
+    pipeline_options(_RUNNER.value, arguments)
+    if listens is None:
+        _prepare_default_log(workspace.log)
+    sessionize(config, runner=_RUNNER.value, beam_arguments=arguments)
+
+
+def _prepare_default_log(log: Path) -> None:
+    if (log / SUCCESS).is_file():
+        logging.info("No --listens: using the embedded default log in %s", log)
+        return
+    logging.info("No --listens: making the embedded default log in %s", log)
+    synthesize(SyntheticConfig(), log)
+
+
+def entry_point() -> None:
+    cli.run(main, passes_unknown_flags=True)
+
+
+if __name__ == "__main__":
+    entry_point()

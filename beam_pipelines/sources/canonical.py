@@ -1,0 +1,119 @@
+"""The canonical log: Parquet, JSON Lines or CSV with the columns of `schema.LISTEN_COLUMNS`."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from beam_pipelines.sources.base import ROWS_PER_BATCH, RawListens, Unit
+from beam_pipelines.sources.files import suffix_of
+from beam_pipelines.sources.text import read_delimited, read_header, read_json_lines
+from cosernn_tf.errors import UserError
+from cosernn_tf.schema import LISTEN_COLUMNS
+
+_NAMES: Final = tuple(column.name for column in LISTEN_COLUMNS)
+_REQUIRED: Final = tuple(column.name for column in LISTEN_COLUMNS if not column.nullable)
+_TEXT: Final = tuple(column.name for column in LISTEN_COLUMNS if pa.types.is_string(column.type))
+
+_PARQUET: Final = (".parquet",)
+_JSON_LINES: Final = (".jsonl", ".ndjson", ".json")
+_CSV: Final = (".csv",)
+_TSV: Final = (".tsv",)
+
+
+@dataclass(frozen=True)
+class CanonicalSource:
+    """Reads the canonical log; the suffix of a file tells which of its forms it has."""
+
+    ignored_columns: tuple[str, ...] = ()
+    """Columns beyond the canonical ones that are known to be there."""
+    suffixes: tuple[str, ...] = (*_PARQUET, *_JSON_LINES, *_CSV, *_TSV)
+
+    def units(self, path: Path) -> list[Unit]:
+        """A unit a row group of a Parquet file, one for any other file."""
+        suffix = suffix_of(path)
+        if suffix not in self.suffixes:
+            raise UserError(
+                f"{path}: the ending {suffix!r} is none of {', '.join(self.suffixes)}, which tell "
+                "the form of a canonical log; for another format give --listens_format"
+            )
+        if path.stat().st_size == 0:
+            return []
+        if suffix in _PARQUET:
+            return self._row_groups(path)
+        if suffix in _CSV + _TSV:
+            self._check(read_header(str(path), delimiter=_delimiter(suffix)), str(path))
+        return [Unit(str(path))]
+
+    def read(self, unit: Unit) -> Iterator[RawListens]:
+        suffix = suffix_of(Path(unit.path))
+        if suffix in _PARQUET:
+            batches = self._read_row_group(unit)
+        elif suffix in _JSON_LINES:
+            batches = read_json_lines(unit.path, text_columns=_TEXT)
+        else:
+            delimiter = _delimiter(suffix)
+            names = read_header(unit.path, delimiter=delimiter)
+            batches = read_delimited(
+                unit.path, delimiter=delimiter, names=names, has_header=True, quoted=True
+            )
+        for batch in batches:
+            # A file without one good row has no columns to check.
+            if len(batch.rows):
+                self._check(list(batch.columns), unit.path, required=suffix not in _JSON_LINES)
+            columns = {name: batch.columns[name] for name in _NAMES if name in batch.columns}
+            yield RawListens(columns, batch.rows, batch.malformed)
+
+    def _check(self, names: Sequence[str], path: str, *, required: bool = True) -> None:
+        missing = [name for name in _REQUIRED if name not in names]
+        if missing and required:
+            raise UserError(
+                f"{path} has no column {', '.join(missing)} (it has {', '.join(names)}): a "
+                f"canonical log needs {', '.join(_REQUIRED)}"
+            )
+        unknown = [name for name in names if name not in (*_NAMES, *self.ignored_columns)]
+        if unknown:
+            raise UserError(
+                f"{path} has the unknown column {', '.join(unknown)}: the canonical ones are "
+                f"{', '.join(_NAMES)}; --ignore_columns={','.join(unknown)} leaves it out"
+            )
+        repeated = sorted({name for name in names if list(names).count(name) > 1})
+        if repeated:
+            raise UserError(f"{path} has the column {', '.join(repeated)} more than once")
+
+    def _row_groups(self, path: Path) -> list[Unit]:
+        try:
+            with pq.ParquetFile(path) as file:
+                self._check(file.schema_arrow.names, str(path))
+                counts = [
+                    file.metadata.row_group(part).num_rows for part in range(file.num_row_groups)
+                ]
+        except (pa.ArrowInvalid, OSError) as error:
+            raise UserError(f"{path} is damaged or no Parquet file: {error}") from error
+        firsts = accumulate(counts, initial=1)
+        return [
+            Unit(str(path), part, first)
+            for part, (first, count) in enumerate(zip(firsts, counts, strict=False))
+            if count
+        ]
+
+    def _read_row_group(self, unit: Unit) -> Iterator[RawListens]:
+        first = unit.first_row
+        try:
+            with pq.ParquetFile(unit.path) as file:
+                names = [name for name in _NAMES if name in file.schema_arrow.names]
+                for batch in file.iter_batches(ROWS_PER_BATCH, [unit.part], names):
+                    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+                    yield RawListens(columns, np.arange(first, first + batch.num_rows))
+                    first += batch.num_rows
+        except (pa.ArrowInvalid, OSError) as error:
+            raise UserError(f"{unit.path} is damaged in row group {unit.part}: {error}") from error
+
+
+def _delimiter(suffix: str) -> str:
+    return "\t" if suffix in _TSV else ","

@@ -1,0 +1,47 @@
+"""The Last.fm-1K log (O. Celma, 2010): tab-separated, without header or quotes, one row a listen.
+
+Columns: user, time (ISO 8601, UTC), MusicBrainz id of the artist, its name, MusicBrainz id of the
+track, its name. Many rows have no track id: there the names of artist and track identify it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from beam_pipelines.sources.base import RawListens, Unit
+from beam_pipelines.sources.text import read_delimited
+
+_NAMES: Final = ("user", "time", "artist_id", "artist_name", "track_id", "track_name")
+
+
+@dataclass(frozen=True)
+class LastFm1KSource:
+    """Reads `userid-timestamp-artid-artname-traid-traname.tsv`."""
+
+    suffixes: tuple[str, ...] = (".tsv", ".txt")
+
+    def units(self, path: Path) -> list[Unit]:
+        return [Unit(str(path))] if path.stat().st_size else []
+
+    def read(self, unit: Unit) -> Iterator[RawListens]:
+        batches = read_delimited(
+            unit.path, delimiter="\t", names=_NAMES, has_header=False, quoted=False
+        )
+        for batch in batches:
+            yield RawListens(_canonical(batch.columns), batch.rows, batch.malformed)
+
+
+def _canonical(columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
+    if not columns:
+        return {}
+    # The two kinds of id cannot be mistaken for each other: a name has a tab, an id has none.
+    named = pc.binary_join_element_wise(columns["artist_name"], columns["track_name"], b"\t")
+    return {
+        "user_id": columns["user"],
+        "track_id": pc.coalesce(columns["track_id"], named),
+        "timestamp": columns["time"],
+    }

@@ -1,0 +1,197 @@
+"""Rows of delimited text and of JSON Lines, batch by batch, bad rows kept aside."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.json
+
+from beam_pipelines.sources.base import BYTES_PER_BLOCK, RawListens, RejectedRow
+from beam_pipelines.sources.files import open_stream
+from cosernn_tf.errors import UserError
+
+MALFORMED: Final = "malformed"
+_MAX_CONTENT: Final = 1_000
+"""Characters kept of a malformed row."""
+
+
+def read_header(path: str, *, delimiter: str) -> list[str]:
+    """The names in the first line of a delimited file.
+
+    Raises:
+        UserError: The file cannot be read as text, or is empty.
+    """
+    try:
+        with io.TextIOWrapper(open_stream(path), encoding="utf-8-sig", newline="") as lines:
+            header = next(csv.reader(lines, delimiter=delimiter), None)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    if not header:
+        raise UserError(f"{path} is empty: expected a header with the names of the columns")
+    return [name.strip() for name in header]
+
+
+def read_delimited(
+    path: str, *, delimiter: str, names: Sequence[str], has_header: bool, quoted: bool
+) -> Iterator[RawListens]:
+    """Batches of a delimited file, every column as text; empty fields are null.
+
+    Args:
+        path: Of the file; its suffix tells the compression.
+        delimiter: One character.
+        names: Of all columns.
+        has_header: Skip the first line.
+        quoted: Fields may be quoted, and then hold delimiters and newlines.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    malformed: list[RejectedRow] = []
+    # Malformed rows are numbered in the file, all rows counted: `number` counts lines from 1.
+    header_lines = int(has_header)
+
+    def keep_aside(row: Any) -> str:
+        malformed.append(RejectedRow(row.number - header_lines, MALFORMED, row.text[:_MAX_CONTENT]))
+        return "skip"
+
+    try:
+        with open_stream(path) as stream:
+            reader = pyarrow.csv.open_csv(
+                stream,
+                pyarrow.csv.ReadOptions(
+                    # Only a single thread can say which row is malformed.
+                    use_threads=False,
+                    column_names=list(names),
+                    skip_rows=header_lines,
+                    block_size=BYTES_PER_BLOCK,
+                ),
+                pyarrow.csv.ParseOptions(
+                    delimiter=delimiter,
+                    quote_char='"' if quoted else False,
+                    newlines_in_values=quoted,
+                    invalid_row_handler=keep_aside,
+                ),
+                pyarrow.csv.ConvertOptions(
+                    # Not yet strings: a byte that is not UTF-8 is one row's fault.
+                    column_types=dict.fromkeys(names, pa.binary()),
+                    strings_can_be_null=True,
+                    null_values=[""],
+                ),
+            )
+            next_row, before = 1, 0
+            for batch in reader:
+                # The reader parses a block ahead: some of these rows may be of the next batch.
+                rows, known = _row_numbers(next_row, batch.num_rows, malformed[before:])
+                part = tuple(malformed[before : before + known])
+                before += known
+                next_row = (rows[-1] if len(rows) else next_row - 1) + 1
+                columns = dict(zip(names, batch.columns, strict=True))
+                yield RawListens(columns, rows, part)
+            if malformed[before:]:
+                yield RawListens({}, np.zeros(0, np.int64), tuple(malformed[before:]))
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(f"{path} is damaged or no delimited text: {error}") from error
+
+
+def _row_numbers(
+    first: int, count: int, malformed: Sequence[RejectedRow]
+) -> tuple[np.ndarray, int]:
+    """Numbers of `count` rows from `first` on around the malformed ones, and how many these are."""
+    rows = np.arange(first, first + count)
+    known = 0
+    for bad in malformed:
+        if bad.row > (rows[-1] if count else first):
+            break
+        rows[rows >= bad.row] += 1
+        known += 1
+    return rows, known
+
+
+def read_json_lines(path: str, *, text_columns: Sequence[str]) -> Iterator[RawListens]:
+    """Batches of a JSON Lines file, one object a line; blank lines do not count.
+
+    Args:
+        path: Of the file; its suffix tells the compression.
+        text_columns: Fields that are text, whatever they look like.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    first_row = 1
+    for lines in _blocks_of_lines(path):
+        rows = np.arange(first_row, first_row + len(lines))
+        first_row += len(lines)
+        yield _parse_lines(lines, rows, text_columns)
+
+
+def _blocks_of_lines(path: str) -> Iterator[list[bytes]]:
+    try:
+        with open_stream(path) as stream:
+            rest = b""
+            while block := stream.read(BYTES_PER_BLOCK):
+                *whole, rest = (rest + block).split(b"\n")
+                yield [line for line in whole if line.strip()]
+            if rest.strip():
+                yield [rest]
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+
+
+def _parse_lines(lines: list[bytes], rows: np.ndarray, text_columns: Sequence[str]) -> RawListens:
+    """All lines at once where they agree in their types, else one by one."""
+    schema = pa.schema([(name, pa.string()) for name in text_columns])
+    options = pyarrow.json.ParseOptions(
+        explicit_schema=schema, unexpected_field_behavior="infer", newlines_in_values=False
+    )
+    if not lines:
+        return RawListens({}, rows)
+    data = b"\n".join(lines)
+    try:
+        table = pyarrow.json.read_json(
+            pa.BufferReader(data),
+            pyarrow.json.ReadOptions(use_threads=True, block_size=len(data) + 1),
+            options,
+        )
+    except pa.ArrowInvalid:
+        return _parse_one_by_one(lines, rows)
+    if table.num_rows != len(lines) or any(map(pa.types.is_nested, table.schema.types)):
+        return _parse_one_by_one(lines, rows)
+    columns = {name: table[name].combine_chunks() for name in table.column_names}
+    return RawListens(columns, rows)
+
+
+def _parse_one_by_one(lines: list[bytes], rows: np.ndarray) -> RawListens:
+    good: list[dict[str, str | None]] = []
+    good_rows: list[int] = []
+    malformed: list[RejectedRow] = []
+    for line, row in zip(lines, rows.tolist(), strict=True):
+        try:
+            good.append(_fields_as_text(json.loads(line)))
+            good_rows.append(row)
+        except (ValueError, TypeError, RecursionError):
+            text = line.decode("utf-8", "replace")[:_MAX_CONTENT]
+            malformed.append(RejectedRow(row, MALFORMED, text))
+    names = dict.fromkeys(name for fields in good for name in fields)
+    columns = {name: pa.array([fields.get(name) for fields in good], pa.string()) for name in names}
+    return RawListens(columns, np.array(good_rows, np.int64), tuple(malformed))
+
+
+def _fields_as_text(value: Any) -> dict[str, str | None]:
+    if not isinstance(value, dict):
+        raise TypeError("a line must be an object")
+    fields: dict[str, str | None] = {}
+    for name, field in value.items():
+        if isinstance(field, (dict, list)):
+            raise TypeError(f"{name} must not be nested")
+        if field is None:
+            fields[name] = None
+            continue
+        text = field if isinstance(field, str) else json.dumps(field)
+        text.encode()  # raises ValueError for a lone surrogate, which is no text
+        fields[name] = text
+    return fields
