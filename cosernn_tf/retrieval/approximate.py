@@ -15,6 +15,7 @@ ASSETS: Final = "scann"
 _DIMENSIONS_PER_BLOCK: Final = 2
 _ANISOTROPIC_QUANTIZATION_THRESHOLD: Final = 0.2
 _TRAINING_SAMPLE: Final = 250_000
+_QUERIES_PER_THREAD: Final = 64
 
 
 class ScannMissingError(UserError):
@@ -23,37 +24,51 @@ class ScannMissingError(UserError):
 
 @dataclass(frozen=True)
 class ScannSettings:
-    """How much of the catalogue a search looks at."""
+    """How much of the catalogue a search for up to `k` neighbours looks at."""
 
+    k: int
     leaves: int
     """Partitions of the vectors; 0 for none: hash codes of all are scored."""
     leaves_to_search: int
     reorder: int
-    """Candidates whose score is computed again, exactly; at least the k of a search."""
+    """Candidates whose score is computed again, exactly."""
+
+    def for_k(self, k: int) -> "ScannSettings":
+        """The same effort a neighbour, for a search that asks for more of them."""
+        share = max(1.0, k / self.k)
+        return ScannSettings(
+            k=k,
+            leaves=self.leaves,
+            leaves_to_search=min(self.leaves, math.ceil(self.leaves_to_search * share)),
+            reorder=max(k, math.ceil(self.reorder * share)),
+        )
 
 
-def settings_ladder(rows: int, *, partitioned: bool) -> list[ScannSettings]:
+def settings_ladder(rows: int, *, partitioned: bool, k: int) -> list[ScannSettings]:
     """Settings to try in turn until recall suffices, cheapest first."""
-    if not partitioned:
-        return [ScannSettings(0, 0, reorder) for reorder in (300, 600, 1200, 2400)]
-    leaves = round(math.sqrt(rows))
+    leaves = round(math.sqrt(rows)) if partitioned else 0
+    steps = (
+        ((0.05, 4), (0.1, 6), (0.2, 12), (0.4, 24), (0.7, 48))
+        if partitioned
+        else ((0.0, 3), (0.0, 6), (0.0, 12), (0.0, 24))
+    )
     return [
-        ScannSettings(leaves, max(1, math.ceil(leaves * share)), reorder)
-        for share, reorder in ((0.05, 400), (0.1, 600), (0.2, 1200), (0.4, 2400))
+        ScannSettings(k, leaves, math.ceil(leaves * share), min(rows, factor * max(k, 100)))
+        for share, factor in steps
     ]
 
 
 class ScannSearcher:
     """ScaNN over unit-norm vectors."""
 
-    def __init__(self, searcher: Any, *, rows: int) -> None:
+    def __init__(self, searcher: Any, settings: ScannSettings) -> None:
+        self.settings = settings
         self._searcher = searcher
-        self._rows = rows
 
     @classmethod
-    def build(cls, vectors: np.ndarray, settings: ScannSettings, *, k: int) -> "ScannSearcher":
-        """Indexes (rows, dim) float32 `vectors`; searches return k neighbours unless told."""
-        builder = _scann().scann_ops_pybind.builder(vectors, k, "dot_product")
+    def build(cls, vectors: np.ndarray, settings: ScannSettings) -> "ScannSearcher":
+        """Indexes (rows, dim) float32 `vectors`."""
+        builder = _scann().scann_ops_pybind.builder(vectors, settings.k, "dot_product")
         if settings.leaves:
             builder = builder.tree(
                 num_leaves=settings.leaves,
@@ -63,26 +78,50 @@ class ScannSearcher:
         builder = builder.score_ah(
             _DIMENSIONS_PER_BLOCK,
             anisotropic_quantization_threshold=_ANISOTROPIC_QUANTIZATION_THRESHOLD,
-        ).reorder(min(settings.reorder, len(vectors)))
-        return cls(builder.build(), rows=len(vectors))
+        ).reorder(settings.reorder)
+        return cls(builder.build(), settings)
+
+    def with_settings(self, settings: ScannSettings) -> "ScannSearcher":
+        """The same index, searched otherwise; it has as many leaves."""
+        assert settings.leaves == self.settings.leaves
+        return ScannSearcher(self._searcher, settings)
+
+    @property
+    def size(self) -> int:
+        return int(self._searcher.size())
 
     def search(self, queries: np.ndarray, k: int) -> Neighbours:
-        k = min(k, self._rows)
-        rows, scores = self._searcher.search_batched(
-            np.ascontiguousarray(queries, np.float32),
-            final_num_neighbors=k,
-            # A request beyond the reordered candidates would come back short.
-            **({"pre_reorder_num_neighbors": k} if k > self._reordered else {}),
-        )
-        rows, scores = np.asarray(rows, np.int64), np.asarray(scores, np.float32)
+        k = min(k, self.size)
+        if not len(queries):
+            return Neighbours(np.zeros((0, k), np.int64), np.zeros((0, k), np.float32))
+        queries = np.ascontiguousarray(queries, np.float32)
+        found = self._search(queries, self.settings.for_k(k))
+        # Where the leaves searched hold fewer than k vectors, ScaNN fills up with row 0, NaN.
+        (short,) = np.nonzero(np.isnan(found.scores).any(axis=1))
+        if len(short):
+            leaves = self.settings.leaves
+            everywhere = self._search(queries[short], ScannSettings(k, leaves, leaves, self.size))
+            found.rows[short], found.scores[short] = everywhere.rows, everywhere.scores
+        return found
+
+    def _search(self, queries: np.ndarray, settings: ScannSettings) -> Neighbours:
+        # All three are given, because what the index was built with need not suffice for this k.
+        options: dict[str, Any] = {
+            "final_num_neighbors": settings.k,
+            "pre_reorder_num_neighbors": settings.reorder,
+            "leaves_to_search": settings.leaves_to_search or None,
+        }
+        if len(queries) > _QUERIES_PER_THREAD:
+            found = self._searcher.search_batched_parallel(
+                queries, batch_size=_QUERIES_PER_THREAD, **options
+            )
+        else:
+            found = self._searcher.search_batched(queries, **options)
+        rows, scores = np.asarray(found[0], np.int64), np.asarray(found[1], np.float32)
         order = np.lexsort((rows, -scores))
         return Neighbours(
             np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
         )
-
-    @property
-    def _reordered(self) -> int:
-        return int(self._searcher.searcher.config().exact_reordering.approx_num_neighbors)
 
     def save(self, directory: Path) -> None:
         assets = directory / ASSETS
@@ -91,8 +130,9 @@ class ScannSearcher:
         self._searcher.serialize(str(assets), relative_path=True)
 
     @classmethod
-    def load(cls, directory: Path, *, rows: int) -> "ScannSearcher":
-        return cls(_scann().scann_ops_pybind.load_searcher(str(directory / ASSETS)), rows=rows)
+    def load(cls, directory: Path, settings: ScannSettings) -> "ScannSearcher":
+        searcher = _scann().scann_ops_pybind.load_searcher(str(directory / ASSETS))
+        return cls(searcher, settings)
 
 
 def _scann() -> Any:

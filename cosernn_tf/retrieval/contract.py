@@ -20,8 +20,13 @@ class Neighbours:
 class Searcher(Protocol):
     """Searches indexed vectors by dot product."""
 
+    @property
+    def size(self) -> int:
+        """Vectors indexed."""
+        ...
+
     def search(self, queries: np.ndarray, k: int) -> Neighbours:
-        """The `min(k, vectors)` best rows for each of (n, dim) float32 queries."""
+        """The `min(k, vectors)` best rows for each of (n, dim) float32 queries; n may be 0."""
         ...
 
     def save(self, directory: Path) -> None:
@@ -30,7 +35,7 @@ class Searcher(Protocol):
 
 
 def recall(found: Neighbours, exact: Neighbours) -> float:
-    """Mean share of the exact neighbours' rows that were found."""
+    """Mean share of the exact neighbours' rows that were found, over at least one query."""
     shares = [
         len(np.intersect1d(row, truth, assume_unique=True)) / len(truth)
         for row, truth in zip(found.rows, exact.rows, strict=True)

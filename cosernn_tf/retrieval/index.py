@@ -1,0 +1,282 @@
+"""The index of a run: its embedded tracks in a searcher, with the recall measured when built.
+
+A directory holds `index.json` (an `IndexDescription`), `rows.npy` (the vocabulary row of each
+indexed vector) and what the searcher of its kind saves.
+"""
+
+import dataclasses
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from absl import logging
+
+from cosernn_tf.config import canonical_json, require
+from cosernn_tf.errors import UserError
+from cosernn_tf.retrieval.approximate import (
+    ScannMissingError,
+    ScannSearcher,
+    ScannSettings,
+    settings_ladder,
+)
+from cosernn_tf.retrieval.contract import Neighbours, Searcher, recall
+from cosernn_tf.retrieval.exact import ExactSearcher
+from cosernn_tf.tracks import TrackEmbeddings
+from cosernn_tf.workspace import SUCCESS, staged
+
+DESCRIPTION: Final = "index.json"
+ROWS: Final = "rows.npy"
+
+AUTO: Final = "auto"
+EXACT: Final = "exact"
+SCANN: Final = "scann"
+KINDS: Final = (AUTO, EXACT, SCANN)
+"""What `--index` takes."""
+
+INDEX_VERSION: Final = 1
+
+_SCANN_FROM: Final = 20_000
+"""Vectors from which `auto` approximates: below, exact search answers within a millisecond."""
+_PARTITIONED_FROM: Final = 100_000
+"""Vectors from which choosing leaves is quicker than scoring the hash codes of all."""
+
+_TIMED_SEARCHES: Final = 200
+
+
+@dataclass(frozen=True)
+class IndexDescription:
+    """What an index holds and how good it is: `index.json`."""
+
+    kind: str
+    """`exact` or `scann`."""
+    tracks: int
+    """Vectors indexed: tracks that have an embedding."""
+    k: int
+    """Neighbours for which recall and latency were measured."""
+    min_recall: float
+    """What was asked for."""
+    recall: float
+    """Mean share of the k exact neighbours that are found; 1 for exact search."""
+    queries: int
+    """Held-out predictions on which it was measured."""
+    settings: ScannSettings | None
+    """Of ScaNN."""
+    latency_median_ms: float | None
+    """Of single searches on the machine that built it; None without queries."""
+    latency_p99_ms: float | None
+    vocabulary_sha256: str
+    embeddings_sha256: str
+    index_version: int = INDEX_VERSION
+
+    def to_json(self) -> str:
+        return canonical_json(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str, *, where: Path) -> "IndexDescription":
+        """Raises `UserError` if `text` is not a description of this version."""
+        try:
+            fields: dict[str, Any] = json.loads(text)
+            if fields["index_version"] != INDEX_VERSION:
+                raise ValueError(f"version {fields['index_version']}, not {INDEX_VERSION}")
+            settings = fields.pop("settings")
+            return cls(**fields, settings=settings and ScannSettings(**settings))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{where} does not describe an index of this program ({error}): "
+                "run cosernn_tf.build_index again"
+            ) from error
+
+
+@dataclass(frozen=True)
+class TrackIndex:
+    """An opened index, searched in rows of the track vocabulary."""
+
+    description: IndexDescription
+    rows: np.ndarray
+    """(tracks,) int64 vocabulary row of each indexed vector, ascending."""
+    searcher: Searcher
+
+    def search(self, queries: np.ndarray, k: int) -> Neighbours:
+        """The `min(k, tracks)` best rows of the vocabulary for (n, dim) unit-norm queries."""
+        found = self.searcher.search(queries, k)
+        return Neighbours(self.rows[found.rows], found.scores)
+
+
+def build_index(
+    embeddings: TrackEmbeddings,
+    queries: np.ndarray,
+    output: Path,
+    *,
+    kind: str = AUTO,
+    min_recall: float = 0.98,
+    k: int = 100,
+) -> IndexDescription:
+    """Indexes the tracks that have an embedding and measures the index on `queries`.
+
+    ScaNN takes the cheapest settings that reach `min_recall`. If none does, the index falls back to
+    exact search, with a warning.
+
+    Args:
+        embeddings: Of the track vocabulary.
+        queries: (n, dim) float32 held-out predictions.
+        output: Directory to write, replaced as a whole.
+        kind: `exact`, `scann`, or `auto`: ScaNN where the catalogue is large and it is installed.
+        min_recall: Least share of the k exact neighbours to find.
+        k: Neighbours that searches usually ask for.
+
+    Raises:
+        UserError: An option out of range, no track has an embedding, or `kind` is `scann` and it
+            cannot be imported or there is no query to measure it with.
+    """
+    require(kind in KINDS, f"--index={kind} is unknown: choose from {', '.join(KINDS)}")
+    require(0 <= min_recall <= 1, f"--min_recall={min_recall} must be between 0 and 1")
+    require(k >= 1, f"--k={k} must be at least 1")
+    (rows,) = np.nonzero(embeddings.vectors.any(axis=1))
+    require(
+        len(rows) > 0,
+        "no track has an embedding, so there is nothing to index: run cosernn_tf.embed_tracks "
+        "on a longer log, or with a lower --min_count",
+    )
+    vectors = np.ascontiguousarray(embeddings.vectors[rows], np.float32)
+    queries = np.ascontiguousarray(queries, np.float32)
+    k = min(k, len(rows))
+
+    exact = ExactSearcher(vectors)
+    approximate, reached = None, 1.0
+    if kind == SCANN or (kind == AUTO and len(rows) >= _SCANN_FROM):
+        try:
+            approximate, reached = _approximate(vectors, queries, exact, k=k, min_recall=min_recall)
+        except (ScannMissingError, _NoQueriesError) as error:
+            if kind == SCANN:
+                raise
+            logging.warning("%s. Falling back to exact search", error)
+    searcher: Searcher = approximate or exact
+
+    median, p99 = _latency_ms(searcher, queries, k)
+    description = IndexDescription(
+        kind=SCANN if approximate else EXACT,
+        tracks=len(rows),
+        k=k,
+        min_recall=min_recall,
+        recall=reached,
+        queries=len(queries),
+        settings=approximate.settings if approximate else None,
+        latency_median_ms=median,
+        latency_p99_ms=p99,
+        vocabulary_sha256=str(embeddings.description["vocabulary_sha256"]),
+        embeddings_sha256=embeddings.sha256,
+    )
+    with staged(output) as staging:
+        np.save(staging / ROWS, rows)
+        searcher.save(staging)
+        (staging / DESCRIPTION).write_text(description.to_json(), encoding="utf-8")
+    logging.info(
+        "Indexed %d tracks (%s), recall@%d %.4f: %s",
+        len(rows),
+        description.kind,
+        k,
+        reached,
+        output,
+    )
+    return description
+
+
+def open_index(path: Path, embeddings: TrackEmbeddings) -> TrackIndex:
+    """Opens the index of `embeddings`.
+
+    Raises:
+        UserError: There is none, it is damaged, it is of other embeddings, or it needs ScaNN and
+            that cannot be imported.
+    """
+    again = f"run cosernn_tf.build_index --run={path.parent.name}"
+    if not (path / SUCCESS).is_file() or not (path / DESCRIPTION).is_file():
+        raise UserError(f"{path} has no finished index of tracks: {again}")
+    where = path / DESCRIPTION
+    description = IndexDescription.from_json(where.read_text(encoding="utf-8"), where=where)
+    _check_checksums(description, embeddings, where=where, again=again)
+    try:
+        rows = np.load(path / ROWS)
+        searcher: Searcher = (
+            ExactSearcher.load(path)
+            if description.settings is None
+            else ScannSearcher.load(path, description.settings)
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"{path} is damaged ({error}): {again}") from error
+    if not len(rows) == searcher.size == description.tracks:
+        raise UserError(
+            f"{path} is damaged ({len(rows)} rows, {searcher.size} vectors, "
+            f"{description.tracks} in {DESCRIPTION}): {again}"
+        )
+    return TrackIndex(description, rows, searcher)
+
+
+class _NoQueriesError(UserError):
+    """ScaNN cannot be measured."""
+
+
+def _approximate(
+    vectors: np.ndarray, queries: np.ndarray, exact: ExactSearcher, *, k: int, min_recall: float
+) -> tuple[ScannSearcher | None, float]:
+    """ScaNN with the cheapest settings that reach `min_recall`, and its recall; None if none do."""
+    if not len(queries):
+        raise _NoQueriesError(
+            "there is no held-out prediction to measure ScaNN's recall with (the validation split "
+            "has no session): sessionise a longer log, or use --index=exact"
+        )
+    truth = exact.search(queries, k)
+    ladder = settings_ladder(len(vectors), partitioned=len(vectors) >= _PARTITIONED_FROM, k=k)
+    logging.info("Building a ScaNN index of %d vectors", len(vectors))
+    built = ScannSearcher.build(vectors, ladder[0])
+    reached = 0.0
+    for settings in ladder:
+        searcher = built.with_settings(settings)
+        reached = recall(searcher.search(queries, k), truth)
+        logging.info("ScaNN with %s: recall@%d %.4f", settings, k, reached)
+        if reached >= min_recall:
+            return searcher, reached
+    logging.warning(
+        "ScaNN reaches recall@%d %.4f, below --min_recall=%s, on %d held-out predictions. "
+        "Falling back to exact search",
+        k,
+        reached,
+        min_recall,
+        len(queries),
+    )
+    return None, 1.0
+
+
+def _latency_ms(
+    searcher: Searcher, queries: np.ndarray, k: int
+) -> tuple[float, float] | tuple[None, None]:
+    """Median and 99th percentile of searches with one query."""
+    if not len(queries):
+        return None, None
+    seconds = []
+    for query in queries[:_TIMED_SEARCHES]:
+        started = time.perf_counter()
+        searcher.search(query[None], k)
+        seconds.append(time.perf_counter() - started)
+    median, p99 = 1000 * np.percentile(seconds, [50, 99])
+    return float(median), float(p99)
+
+
+def _check_checksums(
+    description: IndexDescription, embeddings: TrackEmbeddings, *, where: Path, again: str
+) -> None:
+    for what, found, wanted in (
+        (
+            "another track vocabulary",
+            description.vocabulary_sha256,
+            embeddings.description["vocabulary_sha256"],
+        ),
+        ("other track embeddings", description.embeddings_sha256, embeddings.sha256),
+    ):
+        if found != wanted:
+            raise UserError(
+                f"{where} belongs to {what} than the workspace holds now: {again} (after "
+                "cosernn_tf.train --overwrite, if the run was trained on the former ones)"
+            )
