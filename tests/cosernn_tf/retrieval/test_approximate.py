@@ -1,5 +1,6 @@
 """What only ScaNN has: leaves that are not searched, candidates that are not reordered."""
 
+import itertools
 import sys
 
 import numpy as np
@@ -88,7 +89,7 @@ def test_the_ladder_goes_up_and_stays_within_the_catalogue(rows, k, partitioned)
     ladder = settings_ladder(rows, partitioned=partitioned, k=k)
     assert {settings.k for settings in ladder} == {k}
     assert {settings.leaves for settings in ladder} == {round(rows**0.5) if partitioned else 0}
-    for lower, higher in zip(ladder, ladder[1:], strict=False):
+    for lower, higher in itertools.pairwise(ladder):
         assert lower.reorder < higher.reorder or lower.reorder == rows
         assert lower.leaves_to_search < higher.leaves_to_search or not partitioned
     for settings in ladder:
