@@ -1,0 +1,395 @@
+"""The evaluation of a workspace against scores of one whole table, user by user."""
+
+import dataclasses
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cosernn_tf.dataset import read_all
+from cosernn_tf.errors import UserError
+from cosernn_tf.evaluation import heuristics
+from cosernn_tf.evaluation.candidates import Relevance
+from cosernn_tf.evaluation.config import (
+    METRICS_FILE,
+    SCORES_FILE,
+    EvaluatedSplit,
+    EvaluationConfig,
+)
+from cosernn_tf.evaluation.run import evaluate_runs
+from cosernn_tf.evaluation.scores import score_schema, score_sessions
+from cosernn_tf.features import embed_sessions
+from cosernn_tf.models.base import MODEL_FILE, PREDICTION, load_model
+from cosernn_tf.runs import is_finished
+from cosernn_tf.table import SessionTable
+from cosernn_tf.tracks import load_track_embeddings
+from cosernn_tf.windows import sequence_data
+from cosernn_tf.workspace import SUCCESS, Workspace, open_sessions
+from tests.workspaces import random_table, split_of, write_sessions, write_tracks, write_workspace
+
+from .random_runs import CONFIG, write_run
+
+RUNS = ("second", "first")
+MODELS = [*heuristics.HEURISTICS, *RUNS, *heuristics.ORACLES]
+SESSIONS_PER_BLOCK = 300
+
+TABLE = random_table(num_users=9, sessions_per_user=120)
+
+
+def make_workspace(root: Path, table: SessionTable = TABLE) -> Workspace:
+    workspace = write_workspace(root, table=table)
+    for seed, name in enumerate(RUNS):
+        write_run(workspace, name, seed=seed)
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory) -> Workspace:
+    return make_workspace(tmp_path_factory.mktemp("evaluation") / "workspace")
+
+
+def evaluate(workspace: Workspace, output: Path, runs=RUNS, **options) -> pa.Table:
+    """The scores, by model, user and time."""
+    evaluate_runs(
+        workspace,
+        runs,
+        config=EvaluationConfig(**options),
+        output=output,
+        sessions_per_block=SESSIONS_PER_BLOCK,
+    )
+    return sort(pq.read_table(output / SCORES_FILE))
+
+
+def sort(scores: pa.Table) -> pa.Table:
+    keys = ("model", "user_id", "session_start")
+    return scores.sort_by([(key, "ascending") for key in keys])
+
+
+def whole_sequences(workspace: Workspace, run: str) -> np.ndarray:
+    """Predictions for every session of the workspace from each user's whole sequence."""
+    sessions = open_sessions(workspace.sessions)
+    table = read_all(sessions)
+    tracks = load_track_embeddings(workspace.tracks, sessions)
+    data = sequence_data(table, embed_sessions(table, tracks.vectors))
+    lengths = np.diff(table.row_splits)
+    inputs = {}
+    for name, values in data.inputs.items():
+        if name == "age_bucket":
+            inputs[name] = values
+            continue
+        inputs[name] = np.zeros((len(lengths), lengths.max(), *values.shape[1:]), values.dtype)
+        for user in range(table.num_users):
+            of_user = values[slice(*table.row_splits[user : user + 2])]
+            inputs[name][user, : lengths[user]] = of_user
+    predictions = load_model(workspace.run(run))(inputs)[PREDICTION].numpy()
+    return np.concatenate(
+        [rows[:length] for rows, length in zip(predictions, lengths, strict=True)]
+    )
+
+
+def whole_table(
+    workspace: Workspace, config: EvaluationConfig, first: int, before: int
+) -> pa.Table:
+    """The scores of all users at once."""
+    sessions = open_sessions(workspace.sessions)
+    table = read_all(sessions)
+    tracks = load_track_embeddings(workspace.tracks, sessions).vectors
+    embeddings = embed_sessions(table, tracks)
+    train_listens = sessions.tracks["train_listens"].to_numpy()
+    predictions = {
+        **heuristics.predict_heuristics(table, embeddings, train_listens),
+        **{run: whole_sequences(workspace, run) for run in RUNS},
+        **heuristics.predict_oracles(table, embeddings, tracks, seed=config.oracle_seed),
+    }
+    return sort(
+        score_sessions(
+            table,
+            embeddings,
+            tracks,
+            (table.session_start >= first) & (table.session_start < before),
+            predictions,
+            relevance=config.relevance,
+            save_predictions=True,
+        )
+    )
+
+
+def assert_scores_equal(actual: pa.Table, expected: pa.Table) -> None:
+    assert actual.num_rows == expected.num_rows > 0
+    for name in actual.column_names:
+        values, wanted = actual[name], expected[name]
+        if name == "prediction":
+            values, wanted = pa.compute.list_flatten(values), pa.compute.list_flatten(wanted)
+        if not pa.types.is_floating(values.type):
+            assert values.equals(wanted), name
+            continue
+        # The last bits of a run's predictions depend on what else is in the batch.
+        np.testing.assert_allclose(
+            values.to_numpy(), wanted.to_numpy(), atol=2e-5, err_msg=name, equal_nan=True
+        )
+
+
+TEST_START = split_of(TABLE).test_start
+VALIDATION_START = split_of(TABLE).validation_start
+
+
+@pytest.mark.parametrize(
+    ("options", "first", "before"),
+    [
+        ({}, TEST_START, 2**40),
+        ({"split": EvaluatedSplit.VALIDATION}, VALIDATION_START, TEST_START),
+        ({"relevance": Relevance.PLAYED, "oracle_seed": 5}, TEST_START, 2**40),
+    ],
+    ids=["test", "validation", "played"],
+)
+def test_blocks_add_up_to_the_whole_table(workspace, tmp_path, options, first, before):
+    config = EvaluationConfig(**options)
+    actual = evaluate(workspace, tmp_path / "out", save_predictions=True, **options)
+    assert actual.schema.equals(score_schema(with_predictions=True))
+    assert_scores_equal(actual, whole_table(workspace, config, first, before))
+
+    assert actual["session_rr_50"].null_count < actual.num_rows
+    assert 0 < actual["ap_25"].null_count < actual.num_rows
+    blocks = pq.ParquetFile(tmp_path / "out" / SCORES_FILE).num_row_groups
+    assert blocks > 2
+    # What a session gets does not depend on the blocks, and predictions are no part of it.
+    evaluate_runs(workspace, RUNS, config=config, output=tmp_path / "one block")
+    together = pq.read_table(tmp_path / "one block" / SCORES_FILE)
+    assert pq.ParquetFile(tmp_path / "one block" / SCORES_FILE).num_row_groups == 1
+    assert together.schema.equals(score_schema())
+    assert_scores_equal(sort(together), actual.drop_columns("prediction"))
+
+
+def test_saved_predictions_redo_the_cosine(workspace, tmp_path):
+    scores = evaluate(workspace, tmp_path / "out", save_predictions=True)
+    sessions = open_sessions(workspace.sessions)
+    table = read_all(sessions)
+    tracks = load_track_embeddings(workspace.tracks, sessions)
+    rows = {
+        (table.user_id[user].decode(), start): row
+        for row, (user, start) in enumerate(
+            zip(table.user_of_session.tolist(), table.session_start.tolist(), strict=True)
+        )
+    }
+    played = embed_sessions(table, tracks.vectors).played
+    for score in scores.to_pylist():
+        prediction = np.array(score["prediction"])
+        length = np.linalg.norm(prediction)
+        target = played[rows[score["user_id"], score["session_start"]]]
+        expected = prediction @ target / length if length else 0.0
+        assert score["cosine"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_future_does_not_matter(workspace, tmp_path):
+    """From the fourth test session of each user on everything else happens, at the same times."""
+    rng = np.random.default_rng(1)
+    users = TABLE.user_of_session
+    in_test = TABLE.session_start >= TEST_START
+    nth_of_test = np.cumsum(in_test) - np.concatenate([[0], np.cumsum(in_test)])[
+        TABLE.row_splits[:-1]
+    ].take(users)
+    changed = in_test & (nth_of_test >= 4)
+    later = in_test & (nth_of_test > 4)
+
+    def of(name: str, rows: np.ndarray) -> np.ndarray:
+        values = getattr(TABLE, name).copy()
+        values[rows] = rng.permuted(values[rows], axis=0)
+        return values
+
+    other = dataclasses.replace(
+        TABLE,
+        track=of("track", changed),
+        skipped=np.where(changed[:, None], rng.permuted(TABLE.skipped, axis=0), TABLE.skipped),
+        num_tracks=of("num_tracks", changed),
+        **{name: of(name, later) for name in ("hour", "day_of_week", "device", "stream_source")},
+    )
+    before = evaluate(workspace, tmp_path / "before", save_predictions=True)
+    after = evaluate(
+        make_workspace(tmp_path / "workspace", other), tmp_path / "after", save_predictions=True
+    )
+    first_changed = {
+        TABLE.user_id[user].decode(): TABLE.session_start[(users == user) & changed].min(
+            initial=2**40
+        )
+        for user in range(TABLE.num_users)
+    }
+    assert min(first_changed.values()) < 2**40
+
+    def earlier(scores: pa.Table) -> list[dict]:
+        return [s for s in scores.to_pylist() if s["session_start"] < first_changed[s["user_id"]]]
+
+    assert len(earlier(before)) > len(MODELS) * 2 * (TABLE.num_users - 1)
+    assert earlier(before) == earlier(after)
+
+    def of_first_changed(scores: pa.Table) -> dict[tuple[str, str], dict]:
+        return {
+            (s["model"], s["user_id"]): s
+            for s in scores.to_pylist()
+            if s["session_start"] == first_changed[s["user_id"]]
+        }
+
+    # The session itself is predicted as before, and scored otherwise.
+    old, new = of_first_changed(before), of_first_changed(after)
+    both = [key for key in old.keys() & new.keys() if key[0] not in heuristics.ORACLES]
+    assert len(both) > 3 * (len(MODELS) - 2)
+    for key in both:
+        assert old[key]["prediction"] == new[key]["prediction"], key
+        assert not any(old[key]["prediction"]) or old[key]["cosine"] != new[key]["cosine"]
+
+
+def test_excluded_users_are_not_scored_and_change_no_other(workspace, tmp_path):
+    everyone = evaluate(workspace, tmp_path / "everyone")
+    excluded = ("user-3", "user-7")
+    some = evaluate(workspace, tmp_path / "some", exclude_users=excluded)
+    is_excluded = pa.compute.is_in(everyone["user_id"], pa.array(excluded))
+    assert_scores_equal(some, everyone.filter(pa.compute.invert(is_excluded)))
+    assert some.num_rows < everyone.num_rows
+    metrics = json.loads((tmp_path / "some" / METRICS_FILE).read_text())
+    assert metrics["provenance"]["evaluation"]["exclude_users"] == list(excluded)
+    with pytest.raises(UserError, match=r"'user-77' is not in .*--exclude_users"):
+        evaluate(workspace, tmp_path / "some", exclude_users=("user-3", "user-77"))
+
+
+# What is written ---------------------------------------------------------------------------------
+
+
+def test_metrics_are_the_means_of_the_scores_and_say_where_they_come_from(workspace, tmp_path):
+    summary = evaluate_runs(workspace, RUNS, config=EvaluationConfig(), output=tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        SUCCESS,
+        METRICS_FILE,
+        SCORES_FILE,
+    ]
+    content = json.loads((tmp_path / "out" / METRICS_FILE).read_text())
+    assert list(content["models"]) == MODELS == [model.name for model in summary.models]
+    values = defaultdict(list)
+    for row in pq.read_table(tmp_path / "out" / SCORES_FILE).to_pylist():
+        for name in list(row)[6:]:
+            if row[name] is not None:
+                values[row["model"], name].append(row[name])
+    for model, of_model in content["models"].items():
+        for metric, mean in of_model["metrics"].items():
+            assert mean == pytest.approx(np.mean(values[model, metric]), abs=1e-9)
+    # Every run is tested against every other model; the first is that of the printed table.
+    assert content["references"] == list(RUNS) == list(summary.references)
+    for run in RUNS:
+        assert set(content["paired_t_tests"][run]) == {*MODELS} - {run}
+
+    sessions = open_sessions(workspace.sessions)
+    tracks = load_track_embeddings(workspace.tracks, sessions)
+    provenance = content["provenance"]
+    assert provenance["sessions_sha256"] == sessions.sha256
+    assert provenance["embeddings_sha256"] == tracks.sha256
+    assert provenance["runs"] == dict.fromkeys(RUNS, CONFIG.to_dict())
+    assert provenance["boundaries"] == {
+        "validation_start": VALIDATION_START,
+        "test_start": TEST_START,
+    }
+    assert provenance["evaluation"] == {
+        "split": "test",
+        "relevance": "any",
+        "exclude_users": [],
+        "save_predictions": False,
+        "oracle_seed": 0,
+    }
+    assert set(provenance["versions"]) == {"cosernn_tf", "keras", "numpy", "python", "tensorflow"}
+
+    skipped_only = ~embed_sessions(read_all(sessions), tracks.vectors).has_played
+    of_test = read_all(sessions).session_start >= TEST_START
+    assert content["sessions_without_target"] == np.count_nonzero(skipped_only & of_test) > 0
+
+
+# Runs --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(tmp_path) -> Workspace:
+    return write_workspace(tmp_path / "small", table=random_table(num_users=3))
+
+
+def models_of(workspace: Workspace, runs) -> list[str]:
+    summary = evaluate_runs(workspace, runs, config=EvaluationConfig())
+    return [model.name for model in summary.models]
+
+
+def test_by_default_all_finished_runs_of_the_data_are_evaluated(small, caplog):
+    heuristics_and_oracles = [*heuristics.HEURISTICS, *heuristics.ORACLES]
+    assert models_of(small, None) == heuristics_and_oracles
+    assert "no finished run: heuristics and oracles only" in caplog.text
+    caplog.clear()
+    for name in ("b", "a", "stale", "unfinished", "popularity", ".hidden"):
+        write_run(small, name)
+    (small.run("unfinished") / SUCCESS).unlink()
+    config = small.run("stale") / "config.json"
+    config.write_text(config.read_text().replace('"sessions_sha256": "', '"sessions_sha256": "0'))
+    assert [name for name in models_of(small, None) if name not in heuristics_and_oracles] == [
+        "a",
+        "b",
+    ]
+    for name, reason in (
+        ("stale", "other session sequences"),
+        ("unfinished", "not a finished run"),
+        ("popularity", "the name of a heuristic"),
+    ):
+        assert any(name in line and reason in line for line in caplog.messages)
+    assert not is_finished(small.run("unfinished"))
+    assert models_of(small, []) == heuristics_and_oracles
+
+
+@pytest.mark.parametrize(
+    ("spoil", "name", "message"),
+    [
+        (
+            lambda w: write_tracks(w.tracks, open_sessions(w.sessions), seed=9),
+            "a",
+            "other track embeddings",
+        ),
+        (lambda w: w.run("a").rename(w.run("avg_any")), "avg_any", "the name of a heuristic"),
+        (lambda w: None, "b", r"'b' does not exist in .* \(there are a\)"),
+        (lambda w: (w.run("a") / SUCCESS).unlink(), "a", "not a finished run"),
+        (lambda w: (w.run("a") / MODEL_FILE).unlink(), "a", "no trained model"),
+    ],
+    ids=["other embeddings", "reserved", "unknown", "unfinished", "no model"],
+)
+def test_a_named_run_that_cannot_be_evaluated(small, spoil, name, message):
+    write_run(small, "a")
+    models_of(small, ["a"])
+    before = {path: path.read_bytes() for path in small.evaluation.iterdir()}
+    spoil(small)
+    with pytest.raises(UserError, match=message) as error:
+        models_of(small, [name])
+    assert "\n" not in str(error.value)
+    assert {path: path.read_bytes() for path in small.evaluation.iterdir()} == before
+
+
+def test_nothing_to_score(small, tmp_path):
+    models_of(small, [])
+    before = (small.evaluation / METRICS_FILE).read_bytes()
+    table = random_table(num_users=3)
+    # Everything in the test split is skipped.
+    skipped = np.where(
+        (table.session_start >= split_of(table).test_start)[:, None] & (table.skipped == 0),
+        1,
+        table.skipped,
+    )
+    sessions = write_sessions(small.sessions, dataclasses.replace(table, skipped=skipped))
+    write_tracks(small.tracks, sessions)
+    in_test = int((table.session_start >= split_of(table).test_start).sum())
+    with pytest.raises(UserError, match=f"test split of .* no session to score: {in_test} sess"):
+        evaluate_runs(small, [], config=EvaluationConfig())
+    everyone = tuple(user.decode() for user in table.user_id)
+    with pytest.raises(UserError, match=r"0 sessions of users not in --exclude_users \(3\)"):
+        evaluate_runs(small, [], config=EvaluationConfig(exclude_users=everyone))
+    assert (small.evaluation / METRICS_FILE).read_bytes() == before
+    assert [path.name for path in small.root.iterdir() if path.name.startswith(".")] == []
+
+
+def test_an_output_that_is_something_else_is_not_replaced(small):
+    for other in (small.root, small.sessions):
+        with pytest.raises(UserError, match=f"{METRICS_FILE}.*not replaced"):
+            evaluate_runs(small, [], config=EvaluationConfig(), output=other)
+    open_sessions(small.sessions)
