@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -43,11 +44,14 @@ def run(main: Callable[[list[str]], None], *, passes_unknown_flags: bool = False
     def guarded(argv: list[str]) -> None:
         if len(argv) > 1 and not passes_unknown_flags:
             _fail(f"unexpected argument {argv[1]!r}: every argument is a --flag (see --help)")
-        absl_logging.set_verbosity(absl_logging.INFO)
         logging.getLogger("gensim").setLevel(logging.WARNING)
         try:
             main(argv)
         except UserError as error:
             _fail(str(error))
 
+    # TensorFlow's notices at its start would drown what we say; errors still show.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Before parsing, so that --verbosity can still say otherwise.
+    flags.set_default(flags.FLAGS["verbosity"], absl_logging.INFO)
     app.run(guarded, flags_parser=functools.partial(_parse_flags, known_only=passes_unknown_flags))

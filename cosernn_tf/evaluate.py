@@ -7,6 +7,7 @@ from absl import flags
 from cosernn_tf import cli
 from cosernn_tf.evaluation.candidates import Relevance
 from cosernn_tf.evaluation.config import EvaluatedSplit, EvaluationConfig
+from cosernn_tf.workspace import Workspace, open_sessions
 
 _DEFAULT = EvaluationConfig()
 _RUNS = flags.DEFINE_list(
@@ -34,7 +35,11 @@ _SAVE_PREDICTIONS = flags.DEFINE_bool(
     "Whether scores.parquet has every prediction, too.",
 )
 _ORACLE_SEED = flags.DEFINE_integer(
-    "oracle_seed", _DEFAULT.oracle_seed, "Seed of the half of the tracks that Oracle half sees."
+    "oracle_seed",
+    _DEFAULT.oracle_seed,
+    "Seed of the half of the tracks that Oracle half sees.",
+    lower_bound=0,
+    upper_bound=2**63 - 1,
 )
 _OUTPUT = flags.DEFINE_string(
     "output", None, "Directory to write; by default evaluation/ in the workspace."
@@ -49,12 +54,12 @@ def main(_: list[str]) -> None:
         save_predictions=_SAVE_PREDICTIONS.value,
         oracle_seed=_ORACLE_SEED.value,
     )
+    workspace = Workspace(Path(cli.WORKSPACE.value))
+    open_sessions(workspace.sessions)
     # Heavy imports follow the checks: a bad flag is refused at once.
     from cosernn_tf.evaluation.report import format_table
     from cosernn_tf.evaluation.run import evaluate_runs
-    from cosernn_tf.workspace import Workspace
 
-    workspace = Workspace(Path(cli.WORKSPACE.value))
     output = Path(_OUTPUT.value) if _OUTPUT.value else workspace.evaluation
     summary = evaluate_runs(workspace, _RUNS.value, config=config, output=output)
     print(format_table(summary))
