@@ -53,5 +53,5 @@ def run(main: Callable[[list[str]], None], *, passes_unknown_flags: bool = False
     # TensorFlow's notices at its start would drown what we say; errors still show.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Before parsing, so that --verbosity can still say otherwise.
-    flags.set_default(flags.FLAGS["verbosity"], absl_logging.INFO)
+    flags.FLAGS.set_default("verbosity", absl_logging.INFO)
     app.run(guarded, flags_parser=functools.partial(_parse_flags, known_only=passes_unknown_flags))
