@@ -159,7 +159,27 @@ def make_batch(data: SequenceData, windows: Windows) -> Batch:
     return Batch(inputs, data.target[sessions], weight.astype(np.float32), sessions)
 
 
-def group_by_length(windows: Windows, *, groups: int) -> list[Windows]:
-    """Splits `windows` in up to `groups` of like length, so that little is padding."""
+def group_by_length(windows: Windows, *, step_rows: int) -> list[Windows]:
+    """Splits `windows` in groups of like length, for the least work once each group is padded.
+
+    Args:
+        windows: At least one.
+        step_rows: What a step of the RNN costs beside its rows, in rows: a group of n windows of
+            up to T sessions costs T (n + step_rows).
+    """
     order = np.argsort(windows.lengths, kind="stable")
-    return [windows.take(rows) for rows in np.array_split(order, groups) if len(rows)]
+    lengths = windows.lengths[order]
+    count = len(order)
+    # cost[n]: least cost of the n shortest windows, the last group of which begins at first[n].
+    cost = np.zeros(count + 1)
+    first = np.zeros(count + 1, np.int64)
+    for end in range(1, count + 1):
+        sizes = end - np.arange(end)
+        costs = cost[:end] + lengths[end - 1] * (sizes + step_rows)
+        first[end] = np.argmin(costs)
+        cost[end] = costs[first[end]]
+    groups, end = [], count
+    while end:
+        groups.append(windows.take(order[first[end] : end]))
+        end = first[end]
+    return groups[::-1]

@@ -4,6 +4,7 @@ import keras
 
 from cosernn_tf.models import layers
 from cosernn_tf.models.base import ATTENTION, PREDICTION, SequenceModel
+from cosernn_tf.models.lstm import StackedLSTM
 from cosernn_tf.schema import EMBEDDING_DIM, NUM_AGE_BUCKETS
 
 
@@ -55,7 +56,5 @@ class CoSeRNN(SequenceModel):
             )(inputs["age_bucket"])
             for state in ("h", "c")
         ]
-        lstm = keras.layers.LSTM(
-            self.config.lstm_units, return_sequences=True, name=f"{pathway}_lstm"
-        )
+        lstm = StackedLSTM(self.config.lstm_units, name=f"{pathway}_lstm")
         return lstm(features, initial_state=initial_state)

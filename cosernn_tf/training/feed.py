@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Final
 
 import numpy as np
+import tensorflow as tf
 
 from cosernn_tf.dataset import read_shard
 from cosernn_tf.features import embed_sessions
@@ -26,9 +27,9 @@ from cosernn_tf.workspace import SessionsDirectory, Shard
 SESSIONS_PER_BLOCK: Final = 300_000
 """Sessions held in memory at once, about 1 KB each: what bounds the memory of training."""
 
-_GROUPS: Final = 4
-_MIN_WINDOWS_PER_GROUP: Final = 8
-"""Below this many rows a matrix product of the RNN reads more weights than it does work."""
+_STEP_ROWS: Final = 4
+_GPU_STEP_ROWS: Final = 256
+"""What a step of the RNN costs beside its rows (`windows.group_by_length`); a GPU waits for it."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,8 @@ def _sessions(shards: list[Shard]) -> int:
 
 
 def _grouped(data: SequenceData, windows: Windows) -> list[Batch]:
-    groups = max(1, min(_GROUPS, len(windows) // _MIN_WINDOWS_PER_GROUP))
-    return [make_batch(data, group) for group in group_by_length(windows, groups=groups)]
+    step_rows = _GPU_STEP_ROWS if tf.config.list_logical_devices("GPU") else _STEP_ROWS
+    return [make_batch(data, group) for group in group_by_length(windows, step_rows=step_rows)]
 
 
 def _moments(values: np.ndarray) -> np.ndarray:
