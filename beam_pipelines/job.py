@@ -10,6 +10,7 @@ from typing import Any, Final
 import apache_beam as beam
 from absl import logging
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import create_runner
 
 from beam_pipelines import pipeline as graph
 from beam_pipelines import sources
@@ -27,7 +28,8 @@ _DIRECT_RUNNER: Final = "DirectRunner"
 _IN_PROCESS_RUNNER: Final = "FnApiRunner"
 """What Beam's DirectRunner comes to, but for its attempt to download another one first."""
 
-_USER_ERROR: Final = re.compile(r"^(?:[\w.]*\.)?UserError: (.+?)(?: \[while running .*)?$", re.M)
+_USER_ERROR: Final = re.compile(r"^(?:[\w.]*\.)?UserError: (.+)$", re.M)
+_STEP_OF_ERROR: Final = re.compile(r" \[while running .*")
 
 
 def sessionize(
@@ -50,11 +52,10 @@ def sessionize(
     source = sources.create(config.listens_format, ignored_columns=config.ignore_columns)
     units = find_units(source, config.listens)
     users = [str(path) for path in _user_files(config.users)]
-    # Beam tells much of itself, of no use to who runs the job.
-    python_logging.getLogger("apache_beam").setLevel(python_logging.WARNING)
+    _quieten_beam()
     logging.info("Sessionising %d files into %s", len({unit.path for unit in units}), config.output)
     with staged(config.output) as staging:
-        pipeline = beam.Pipeline(options=options)
+        pipeline = _new_pipeline(options)
         graph.build(pipeline, config, source=source, units=units, users=users, staging=str(staging))
         _run(pipeline)
         manifest = _finish(config, staging)
@@ -78,6 +79,10 @@ def find_units(source: Source, patterns: Sequence[str]) -> list[Unit]:
 def pipeline_options(runner: str, arguments: Sequence[str]) -> PipelineOptions:
     """Raises `UserError` for arguments that no part of Beam knows."""
     name = _IN_PROCESS_RUNNER if runner.lower() == _DIRECT_RUNNER.lower() else runner
+    try:
+        create_runner(name)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise UserError(f"--runner={runner} cannot be used: {error}") from error
     unknown = _unknown_arguments(arguments)
     if unknown:
         raise UserError(
@@ -108,18 +113,35 @@ def _user_files(pattern: str | None) -> list[Path]:
     return files
 
 
+def _new_pipeline(options: PipelineOptions) -> beam.Pipeline:
+    try:
+        return beam.Pipeline(options=options)
+    except ValueError as error:
+        raise UserError(f"the runner's options do not fit: {error}") from error
+
+
 def _run(pipeline: beam.Pipeline) -> None:
     try:
         result = pipeline.run()
         result.wait_until_finish()
-    except UserError:
-        raise
+    except UserError as error:
+        raise UserError(_STEP_OF_ERROR.sub("", str(error))) from error
     except Exception as error:
         # A worker's error arrives as text, in an error of the runner's.
         found = _USER_ERROR.findall(str(error))
         if found:
-            raise UserError(found[-1]) from error
+            raise UserError(_STEP_OF_ERROR.sub("", found[-1])) from error
         raise
+
+
+def _quieten_beam() -> None:
+    """Beam tells much of itself, and every error with its way through Beam."""
+    python_logging.getLogger("apache_beam").setLevel(python_logging.WARNING)
+    python_logging.getLogger("apache_beam.runners.common").addFilter(_is_no_user_error)
+
+
+def _is_no_user_error(record: python_logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], UserError))
 
 
 def _finish(config: SessionizeConfig, staging: Path) -> Manifest:

@@ -7,6 +7,7 @@ Without --listens it uses the embedded default log, and makes it first if nobody
 not in the list below are passed to Apache Beam.
 """
 
+import logging as python_logging
 from pathlib import Path
 
 from absl import flags, logging
@@ -84,8 +85,12 @@ def main(argv: list[str]) -> None:
         min_track_listens=_MIN_TRACK_LISTENS.value,
         max_stream_sources=_MAX_STREAM_SOURCES.value,
     )
-    # Beam takes seconds to import: a bad flag is refused before.
+    # Beam takes seconds to import: a bad flag is refused before. It warns of what it lacks for
+    # services that this job does not use.
+    python_logging.disable(python_logging.WARNING)
     from beam_pipelines.job import pipeline_options, sessionize
+
+    python_logging.disable(python_logging.NOTSET)
 
     arguments = argv[1:]
     pipeline_options(_RUNNER.value, arguments)

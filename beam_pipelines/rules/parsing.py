@@ -42,7 +42,7 @@ def parse_int(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
     if pa.types.is_null(column.type):
         return column.cast(pa.int64()), np.zeros(len(column), bool)
     if pa.types.is_uint64(column.type):
-        column = pc.if_else(pc.less_equal(column, _MAX_INTEGER), column, _MAX_INTEGER)
+        column = pc.min_element_wise(column, pa.scalar(_MAX_INTEGER, pa.uint64()), skip_nulls=False)
     if pa.types.is_integer(column.type):
         return column.cast(pa.int64()), np.zeros(len(column), bool)
     if pa.types.is_floating(column.type):

@@ -1,0 +1,57 @@
+"""Logs as files of every form, and as raw batches."""
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from beam_pipelines.sources.base import RawListens
+from cosernn_tf.schema import LISTEN_SCHEMA
+
+from .logs import Row
+
+
+def raw_listens(rows: Sequence[Row]) -> RawListens:
+    table = as_table(rows).combine_chunks()
+    columns = {name: table[name].chunk(0) for name in table.column_names}
+    return RawListens(columns, np.arange(1, len(rows) + 1))
+
+
+def as_table(rows: Sequence[Row]) -> pa.Table:
+    return pa.Table.from_pylist(list(rows), LISTEN_SCHEMA)
+
+
+def write_parquet(path: Path, rows: Sequence[Row], *, row_group_size: int = 50) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(as_table(rows), path, row_group_size=row_group_size)
+    return path
+
+
+def write_json_lines(path: Path, rows: Sequence[Row]) -> Path:
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return write_bytes(path, text.encode())
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> Path:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return write_bytes(path, text.getvalue().encode())
+
+
+def write_bytes(path: Path, data: bytes) -> Path:
+    """Compressed as the suffix says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".gz":
+        data = gzip.compress(data)
+    elif path.suffix == ".zst":
+        data = pa.compress(data, codec="zstd", asbytes=True)
+    path.write_bytes(data)
+    return path
