@@ -35,14 +35,17 @@ _K = flags.DEFINE_integer(
 def main(_: list[str]) -> None:
     run = check_run_name(_RUN.value)
     # Heavy imports follow the checks: a bad flag is refused at once.
-    from cosernn_tf.retrieval.held_out import held_out_predictions
-    from cosernn_tf.retrieval.index import build_index
-    from cosernn_tf.runs import INDEX
-    from cosernn_tf.trained_run import open_trained_run
-    from cosernn_tf.training.feed import Feed
+    from cosernn_tf.runs import INDEX, open_run
     from cosernn_tf.workspace import Workspace
 
-    trained = open_trained_run(Workspace(Path(cli.WORKSPACE.value)), run)
+    workspace = Workspace(Path(cli.WORKSPACE.value))
+    open_run(workspace.run(run))
+    from cosernn_tf.retrieval.held_out import held_out_predictions
+    from cosernn_tf.retrieval.index import build_index
+    from cosernn_tf.trained_run import open_trained_run
+    from cosernn_tf.training.feed import Feed
+
+    trained = open_trained_run(workspace, run)
     queries = held_out_predictions(
         trained.model,
         Feed(trained.sessions, trained.embeddings.vectors),

@@ -4,7 +4,6 @@ python -m cosernn_tf.recommend --user=ID --device=mobile --at=2019-06-01T08:00:0
 """
 
 import json
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from absl import flags
 
 from cosernn_tf import cli
 from cosernn_tf.config import check_run_name, require
-from cosernn_tf.errors import UserError
+from cosernn_tf.rfc3339 import parse_time
 
 _RUN = flags.DEFINE_string("run", "cosernn", "The trained run that predicts.")
 _USER = flags.DEFINE_string("user", None, "The user_id, as in the listening log (required).")
@@ -28,32 +27,11 @@ _AT = flags.DEFINE_string(
 _K = flags.DEFINE_integer("k", 10, "Number of tracks.", lower_bound=1)
 _FORMAT = flags.DEFINE_enum("format", "text", ["text", "json"], "How to print the answer.")
 
-_RFC_3339 = re.compile(
-    r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})?", re.IGNORECASE
-)
-
-
-def parse_time(text: str) -> datetime:
-    """An RFC 3339 date and time; seconds and offset may be missing, without an offset it is UTC.
-
-    Raises:
-        UserError: It is something else, or no such time exists.
-    """
-    try:
-        if not _RFC_3339.fullmatch(text):
-            raise ValueError("not RFC 3339")
-        time = datetime.fromisoformat(text.upper())
-    except ValueError as error:
-        raise UserError(
-            f"--at={text} is no date and time ({error}): write it like 2019-06-01T08:00:00+02:00"
-        ) from error
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
-
 
 def main(_: list[str]) -> None:
     run = check_run_name(_RUN.value)
     require(bool(_USER.value), "--user is missing: give a user_id of the listening log")
-    at = parse_time(_AT.value) if _AT.value else datetime.now(UTC).replace(microsecond=0)
+    at = parse_time(_AT.value, flag="at") if _AT.value else datetime.now(UTC).replace(microsecond=0)
     # Heavy imports follow the checks: a bad flag is refused at once.
     from cosernn_tf.runs import open_run
     from cosernn_tf.workspace import Workspace

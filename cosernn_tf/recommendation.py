@@ -14,6 +14,7 @@ import numpy as np
 
 from cosernn_tf.config import require
 from cosernn_tf.dataset import read_user
+from cosernn_tf.evaluation.run import MIN_EARLIER_SESSIONS
 from cosernn_tf.features import embed_sessions
 from cosernn_tf.prediction import Predictor
 from cosernn_tf.retrieval.index import TrackIndex, open_index
@@ -135,7 +136,7 @@ class Recommender:
             table,
             first=int(table.session_start[-1]),
             before=None,
-            max_sessions=self._run.config.max_sessions,
+            max_sessions=max(self._run.config.max_sessions, 2 * MIN_EARLIER_SESSIONS),
         )
         predicted = self._predictor(data, windows)
         found = self._index.search(predicted.embeddings, k)

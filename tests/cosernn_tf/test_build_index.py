@@ -1,0 +1,61 @@
+"""The command that indexes a run again."""
+
+import subprocess
+import sys
+
+import pytest
+
+from cosernn_tf.dataset import read_shards
+from cosernn_tf.retrieval.index import open_index
+from cosernn_tf.trained_run import TrainedRun
+from tests.cosernn_tf.retrieval.runs import write_run
+from tests.workspaces import write_workspace
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> TrainedRun:
+    return write_run(write_workspace(tmp_path_factory.mktemp("workspace")), "small")
+
+
+def command(run: TrainedRun, *flags: str) -> subprocess.CompletedProcess[str]:
+    workspace = run.sessions.path.parent
+    return subprocess.run(
+        [sys.executable, "-m", "cosernn_tf.build_index", f"--workspace={workspace}", *flags],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_measures_scann_on_predictions_for_the_validation_split(run):
+    done = command(run, "--run=small", "--index=scann", "--min_recall=0.9", "--k=20")
+    assert done.returncode == 0, done.stderr
+    index = open_index(run.path / "index", run.embeddings)
+    split = run.sessions.manifest.split
+    starts = [
+        start
+        for shard in read_shards(run.sessions)
+        for start in shard.session_start.tolist()
+        if split.validation_start <= start < split.test_start
+    ]
+    description = index.description
+    assert (description.kind, description.k, description.min_recall) == ("scann", 20, 0.9)
+    assert description.recall >= 0.9
+    assert description.queries == len(starts) > 20
+    assert f"recall@20 {description.recall:.4f}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--run=big"], "run 'big' does not exist"),
+        (["--run=small", "--index=faiss"], "--index=faiss"),
+        (["--run=small", "--min_recall=1.5"], "--min_recall=1.5"),
+        (["--run=small", "--k=0"], "--k=0"),
+    ],
+)
+def test_bad_flags_are_one_line_and_exit_code_2(run, flags, says):
+    done = command(run, *flags)
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert says in line
