@@ -1,0 +1,1 @@
+"""What is run and reported: flagfiles, the quickstart, tables."""
