@@ -1,6 +1,7 @@
 """From a directory of session sequences (and playlists) to `workspace/tracks/`."""
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from absl import logging
 
 from cosernn_tf.config import EmbeddingConfig
 from cosernn_tf.dataset import read_shards
+from cosernn_tf.errors import UserError
 from cosernn_tf.table import SessionTable
 from cosernn_tf.tracks import TrackEmbeddings, save_track_embeddings
 from cosernn_tf.word2vec import (
@@ -17,7 +19,7 @@ from cosernn_tf.word2vec import (
     train_vectors,
     vocabulary_vectors,
 )
-from cosernn_tf.workspace import SessionsDirectory, sha256
+from cosernn_tf.workspace import SessionsDirectory
 
 
 def embed_tracks(
@@ -39,7 +41,7 @@ def embed_tracks(
         source = {"sentences": "training-split sessions"}
     else:
         sentences = PlaylistSentences(playlists)
-        source = {"sentences": "playlists", "playlists_sha256": sha256(playlists.read_bytes())}
+        source = {"sentences": "playlists", "playlists_sha256": playlists_sha256(playlists)}
     keyed_vectors = train_vectors(sentences, config)
     vectors = vocabulary_vectors(keyed_vectors, track_ids)
     embedded = int(np.count_nonzero(vectors.any(axis=1)))
@@ -64,6 +66,14 @@ def embed_tracks(
         output,
     )
     return embeddings
+
+
+def playlists_sha256(playlists: Path) -> str:
+    """Raises `UserError` if there is no such file."""
+    if not playlists.is_file():
+        raise UserError(f"--playlists={playlists} does not exist")
+    with playlists.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _Tables:

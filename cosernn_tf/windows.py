@@ -117,7 +117,7 @@ def _first_at_or_after(table: SessionTable, time: int) -> np.ndarray:
 def _cut(
     starts: np.ndarray, ends: np.ndarray, *, size: int, warm_up: int | None, table: SessionTable
 ) -> Windows:
-    """Cuts [start, end) of each user in pieces of `size`; each reaches back `warm_up` (None: all)."""
+    """Cuts each user in pieces of `size`; each reaches back `warm_up` sessions (None: all)."""
     pieces = -(-(ends - starts) // size)
     user = np.repeat(np.arange(table.num_users), pieces)
     number = np.arange(len(user)) - np.repeat(np.cumsum(pieces) - pieces, pieces)

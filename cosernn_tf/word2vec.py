@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -32,11 +33,18 @@ class PlaylistSentences:
 
     def __iter__(self) -> Iterator[list[str]]:
         opener = gzip.open if self._path.suffix == ".gz" else open
-        with opener(self._path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                yield from _pieces(self._tracks(line, number))
+        number = 0
+        try:
+            with opener(self._path, "rb") as lines:
+                for number, line in enumerate(lines, start=1):
+                    yield from _pieces(self._tracks(line, number))
+        except (OSError, EOFError, zlib.error) as error:
+            raise UserError(
+                f"{self._path} cannot be read after line {number} ({error}): give JSON Lines, plain "
+                "or as whole gzip with a name that ends in .gz"
+            ) from error
 
-    def _tracks(self, line: str, number: int) -> list[str]:
+    def _tracks(self, line: bytes, number: int) -> list[str]:
         try:
             tracks = json.loads(line)["track_ids"]
             if isinstance(tracks, list) and all(isinstance(track, str) for track in tracks):
@@ -53,9 +61,7 @@ class PlaylistSentences:
 class SessionSentences:
     """Training-split sessions as sentences of track ids, from shards read anew in every epoch."""
 
-    def __init__(
-        self, tables: Iterable[SessionTable], track_ids: np.ndarray, split: Split
-    ) -> None:
+    def __init__(self, tables: Iterable[SessionTable], track_ids: np.ndarray, split: Split) -> None:
         """`tables` is iterated once an epoch; `track_ids` is (tracks,) of the vocabulary."""
         self._tables = tables
         self._track_ids = track_ids
@@ -69,7 +75,7 @@ class SessionSentences:
 
 
 def train_vectors(sentences: Iterable[list[str]], config: EmbeddingConfig) -> Any:
-    """gensim `KeyedVectors` of every track that occurs at least `config.min_count` times.
+    """The `KeyedVectors` of gensim for every track that occurs at least `config.min_count` times.
 
     With one worker the result is the same, bit for bit, for the same sentences and seed.
 

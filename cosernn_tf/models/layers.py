@@ -8,6 +8,9 @@ from keras import ops
 
 _PACKAGE = "cosernn_tf"
 
+_TINY = 1e-12
+"""Least squared length that is normalised: of a zero vector, `ops.normalize` has no gradient."""
+
 
 @keras.saving.register_keras_serializable(package=_PACKAGE)
 class OneHot(keras.layers.Layer):
@@ -74,4 +77,5 @@ class LongTermFusion(keras.layers.Layer):
         )
         attention = ops.where(has_history, attention, only_offset)
         fused = attention[..., :1] * offset + attention[..., 1:] * long_term
-        return ops.normalize(fused, axis=-1), attention
+        squared_length = ops.sum(ops.square(fused), axis=-1, keepdims=True)
+        return fused * ops.rsqrt(ops.maximum(squared_length, _TINY)), attention

@@ -108,18 +108,38 @@ class Feed:
 
     def data_spec(self) -> DataSpec:
         """Vocabulary sizes and statistics of the training split."""
-        counts, gaps = [], []
-        before = self.sessions.manifest.split.validation_start
-        for block in self.blocks():
-            # The inputs of a user's first session are no observations but zeros.
-            used = (block.table.session_start < before) & (block.table.position > 0)
-            counts.append(_moments(block.data.inputs["last_num_tracks"][used]))
-            gaps.append(_moments(block.data.inputs["seconds_since_last"][used]))
         return DataSpec(
             num_stream_sources=len(self.sessions.stream_sources),
-            last_num_tracks=_statistics(counts),
-            seconds_since_last=_statistics(gaps),
+            last_num_tracks=_statistics(self._training_split.last_num_tracks),
+            seconds_since_last=_statistics(self._training_split.seconds_since_last),
         )
+
+    @property
+    def training_pairs(self) -> int:
+        """Sessions of the training split that have an s⁺."""
+        return self._training_split.pairs
+
+    @cached_property
+    def _training_split(self) -> "_TrainingSplit":
+        pairs, counts, gaps = 0, np.zeros(3), np.zeros(3)
+        before = self.sessions.manifest.split.validation_start
+        for block in self.blocks():
+            training = block.table.session_start < before
+            pairs += int(np.count_nonzero(training & block.data.is_target))
+            # The inputs of a user's first session are no observations but zeros.
+            observed = training & (block.table.position > 0)
+            counts += _moments(block.data.inputs["last_num_tracks"][observed])
+            gaps += _moments(block.data.inputs["seconds_since_last"][observed])
+        return _TrainingSplit(pairs, counts, gaps)
+
+
+@dataclass(frozen=True)
+class _TrainingSplit:
+    """Pairs of the training split, and moments of inputs (see `_moments`)."""
+
+    pairs: int
+    last_num_tracks: np.ndarray
+    seconds_since_last: np.ndarray
 
 
 def _sessions(shards: list[Shard]) -> int:
@@ -137,8 +157,8 @@ def _moments(values: np.ndarray) -> np.ndarray:
     return np.array([len(logs), logs.sum(), np.square(logs).sum()])
 
 
-def _statistics(moments: list[np.ndarray]) -> LogStatistics:
-    count, total, squares = np.sum(moments, axis=0)
+def _statistics(moments: np.ndarray) -> LogStatistics:
+    count, total, squares = moments
     if count == 0:
         return LogStatistics(mean=0.0, deviation=1.0)
     mean = total / count

@@ -5,7 +5,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import keras
 import numpy as np
@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from cosernn_tf.config import TrainConfig
 from cosernn_tf.errors import UserError
+from cosernn_tf.models.base import ATTENTION
 from cosernn_tf.prediction import Predictor
 from cosernn_tf.training.feed import Feed
 from cosernn_tf.training.step import TrainStep
@@ -31,12 +32,14 @@ class EpochResult:
 
     epoch: int
     train_loss: float
-    train_attention: float
-    """Mean β̂, the attention on the offset."""
+    train_attention: float | None
+    """Mean β̂, the attention on the offset; None of a model that has no attention."""
     validation_cosine: float
-    validation_attention: float
+    validation_attention: float | None
     sessions_per_second: float
     """Training sessions, padding not counted."""
+    seconds: float
+    """Of training and validation."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,15 @@ class Validation:
     """Of one pass over the validation split."""
 
     cosine: float
-    attention: float
+    attention: float | None
+    """Mean β̂; None of a model that has no attention."""
     sessions: int
 
 
 def validate(predictor: Predictor, feed: Feed, *, max_sessions: int) -> Validation:
     """Mean cosine of prediction and s⁺ over the validation sessions that have an s⁺."""
-    cosine = attention = 0.0
-    count = 0
+    cosine, count = 0.0, 0
+    attention: float | None = None
     for block in feed.blocks():
         windows = feed.validation_windows(block, max_sessions=max_sessions)
         predictions = predictor(block.data, windows)
@@ -59,14 +63,15 @@ def validate(predictor: Predictor, feed: Feed, *, max_sessions: int) -> Validati
         target = block.data.target[predictions.sessions]
         cosine += float(np.sum((predictions.embeddings * target)[scored], dtype=np.float64))
         if predictions.attention is not None:
-            attention += float(predictions.attention[scored, 0].sum(dtype=np.float64))
+            on_offset = predictions.attention[scored, 0].sum(dtype=np.float64)
+            attention = (attention or 0.0) + float(on_offset)
         count += int(scored.sum())
     if count == 0:
         raise UserError(
             "the validation split has no session with a played, embedded track: sessionise a "
             "longer log, or with more --validation_days"
         )
-    return Validation(cosine / count, attention / count, count)
+    return Validation(cosine / count, None if attention is None else attention / count, count)
 
 
 class Trainer:
@@ -80,6 +85,7 @@ class Trainer:
         optimizer = keras.optimizers.Adam(config.learning_rate)
         self._step = TrainStep(model, optimizer, clip_norm=config.clip_norm)
         self._predictor = Predictor(model)
+        self._has_attention = ATTENTION in model.output
         self._epoch = tf.Variable(0, dtype=tf.int64)
         self._best_epoch = tf.Variable(0, dtype=tf.int64)
         self._best_cosine = tf.Variable(-np.inf, dtype=tf.float64)
@@ -102,9 +108,9 @@ class Trainer:
             for name in ("train", "validation")
         }
         with writers["train"].as_default():
-            tf.summary.text(
-                "config", f"```\n{json.dumps(self._config.to_dict(), indent=2)}\n```", 0
-            )
+            # Four spaces make it preformatted text.
+            flags = "".join(f"    {line}\n" for line in self._config.to_flags().splitlines())
+            tf.summary.text("flags", flags, step=0)
         history = self._read_history()
         while self._wants_another_epoch():
             result = self._train_epoch(int(self._epoch) + 1)
@@ -120,47 +126,45 @@ class Trainer:
 
     def _train_epoch(self, epoch: int) -> EpochResult:
         config = self._config
-        loss = pairs = attention = 0.0
-        sessions = self._feed.sessions.manifest
+        loss = attention = 0.0
+        pairs = 0
         batches = self._feed.training_batches(
             epoch=epoch,
             batch_size=config.batch_size,
             max_sessions=config.max_sessions,
             seed=config.seed,
         )
-        started = time.perf_counter()
-        total = sum(shard.sessions for shard in sessions.shards)
-        with tqdm(total=total, desc=f"epoch {epoch}/{config.max_epochs}", unit="session") as bar:
-            for groups in batches:
-                batch_loss, batch_pairs, batch_attention = self._step(groups)
-                loss += batch_loss
-                pairs += batch_pairs
-                attention += batch_attention
-                bar.update(int(batch_pairs))
-                bar.set_postfix(loss=f"{loss / max(pairs, 1):.4f}", refresh=False)
-            seconds = time.perf_counter() - started
-            # Sessions without s⁺ and those of the later splits are no training pairs.
-            bar.total = bar.n
-            bar.refresh()
-        if pairs == 0:
+        pairs_of_epoch = self._feed.training_pairs
+        if not pairs_of_epoch:
             raise UserError(
                 "the training split has no session with a played, embedded track: check the track "
                 "embeddings (cosernn_tf.embed_tracks) and the split in manifest.json"
             )
-        if not np.isfinite(loss):
-            raise UserError(
-                f"the loss is {loss} in epoch {epoch} of run {self._run.name!r}: lower "
-                f"--learning_rate={config.learning_rate} or set --clip_norm; the best weights so "
-                f"far are in {self._run / BEST_WEIGHTS}"
-            )
+        started = time.perf_counter()
+        description = f"epoch {epoch}/{config.max_epochs}"
+        with tqdm(total=pairs_of_epoch, desc=description, unit=" sessions") as bar:
+            for groups in batches:
+                step = self._step(groups)
+                if not np.isfinite(step.loss):
+                    raise UserError(
+                        f"the loss is {step.loss} in epoch {epoch} of run {self._run.name!r}: use "
+                        f"a lower --learning_rate than {config.learning_rate}, or --clip_norm"
+                    )
+                loss += step.loss
+                pairs += step.pairs
+                attention += step.attention
+                bar.update(step.pairs)
+                bar.set_postfix(loss=f"{loss / max(pairs, 1):.4f}", refresh=False)
+        training_seconds = time.perf_counter() - started
         validation = validate(self._predictor, self._feed, max_sessions=config.max_sessions)
         return EpochResult(
             epoch=epoch,
             train_loss=loss / pairs,
-            train_attention=attention / pairs,
+            train_attention=attention / pairs if self._has_attention else None,
             validation_cosine=validation.cosine,
             validation_attention=validation.attention,
-            sessions_per_second=pairs / seconds,
+            sessions_per_second=pairs / training_seconds,
+            seconds=time.perf_counter() - started,
         )
 
     def _keep(self, result: EpochResult, history: list[EpochResult]) -> None:
@@ -171,16 +175,17 @@ class Trainer:
             self._best_epoch.assign(result.epoch)
             self._best_cosine.assign(result.validation_cosine)
             self._model.save_weights(self._run / BEST_WEIGHTS)
-        text = json.dumps([dataclasses.asdict(epoch) for epoch in history], indent=2)
-        (self._run / HISTORY).write_text(text + "\n", encoding="utf-8")
+        _write_whole(self._run / HISTORY, [dataclasses.asdict(epoch) for epoch in history])
         self._checkpoints.save(checkpoint_number=result.epoch)
+        epochs_left = self._config.max_epochs - result.epoch if self._wants_another_epoch() else 0
         logging.info(
-            "epoch %d: loss %.4f, validation cosine %.4f%s, %.0f sessions/s",
+            "Epoch %d: loss %.4f, validation cosine %.4f%s, %.0f sessions/s, %s",
             result.epoch,
             result.train_loss,
             result.validation_cosine,
             " (best)" if is_best else "",
             result.sessions_per_second,
+            f"at most {epochs_left * result.seconds / 60:.1f} min left" if epochs_left else "done",
         )
 
     def _read_history(self) -> list[EpochResult]:
@@ -208,5 +213,13 @@ def _summarize(writers: dict[str, tf.summary.SummaryWriter], result: EpochResult
     for name, values in scalars.items():
         with writers[name].as_default():
             for tag, value in values.items():
-                tf.summary.scalar(tag, value, step=result.epoch)
+                if value is not None:
+                    tf.summary.scalar(tag, value, step=result.epoch)
         writers[name].flush()
+
+
+def _write_whole(path: Path, content: Any) -> None:
+    """Writes JSON; killed on the way, the file is the old one."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)

@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 from absl import logging
 
 from cosernn_tf.config import EmbeddingConfig, TrainConfig
-from cosernn_tf.embedding import embed_tracks
+from cosernn_tf.embedding import embed_tracks, playlists_sha256
 from cosernn_tf.errors import UserError
 from cosernn_tf.models import create
 from cosernn_tf.models.base import MODEL_FILE
@@ -18,7 +19,7 @@ from cosernn_tf.runs import EXPORT, FLAGFILE, INDEX, RunIdentity, training_run
 from cosernn_tf.tracks import TrackEmbeddings, load_track_embeddings
 from cosernn_tf.training.feed import Feed
 from cosernn_tf.training.loop import Trainer
-from cosernn_tf.workspace import SUCCESS, SessionsDirectory, Workspace, open_sessions, sha256
+from cosernn_tf.workspace import SUCCESS, SessionsDirectory, Workspace, open_sessions
 
 
 def train_run(
@@ -61,6 +62,8 @@ def _train(
 ) -> None:
     (run / FLAGFILE).write_text(config.to_flags(), encoding="utf-8")
     keras.utils.set_random_seed(config.seed)
+    # Else the order of sums depends on threads, on a GPU above all.
+    tf.config.experimental.enable_op_determinism()
     feed = Feed(sessions, embeddings.vectors)
     model = create(config.model, feed.data_spec()).build()
     logging.info("Model %s has %s weights", config.model.name, f"{model.count_params():,}")
@@ -114,9 +117,7 @@ def _track_embeddings(
 
 
 def _check_playlists(path: Path, embeddings: TrackEmbeddings, playlists: Path) -> None:
-    if not playlists.is_file():
-        raise UserError(f"--playlists={playlists} does not exist")
-    if embeddings.description.get("playlists_sha256") != sha256(playlists.read_bytes()):
+    if embeddings.description.get("playlists_sha256") != playlists_sha256(playlists):
         raise UserError(
             f"the track embeddings in {path} were not made from --playlists={playlists}: run "
             f"cosernn_tf.embed_tracks --playlists={playlists} first, or leave the flag out"

@@ -1,15 +1,27 @@
 """One gradient step over a batch that comes in groups of like length."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from cosernn_tf.models.base import ATTENTION, PREDICTION, cosine_loss_sum
 from cosernn_tf.prediction import input_signature
 from cosernn_tf.schema import EMBEDDING_DIM
 from cosernn_tf.windows import Batch
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Sums over the (user, session) pairs of a batch."""
+
+    loss: float
+    attention: float
+    """β̂; 0 of a model that has no attention."""
+    pairs: int
 
 
 class TrainStep:
@@ -38,22 +50,22 @@ class TrainStep:
             self._apply_eagerly, input_signature=[tf.TensorSpec((), tf.float32)]
         )
 
-    def __call__(self, groups: Sequence[Batch]) -> tuple[float, float, float]:
+    def __call__(self, groups: Sequence[Batch]) -> StepResult:
         """Takes one step.
 
-        Returns:
-            The loss sum, the number of (user, session) pairs, and the sum of β̂ over them.
+        A batch without a pair takes none, nor does one whose loss is not finite: no step may follow
+        on that.
         """
         loss = attention = 0.0
         for group in groups:
             sums = self._accumulate(group.inputs, group.target, group.weight)
             loss += float(sums[0])
             attention += float(sums[1])
-        pairs = float(sum(group.weight.sum() for group in groups))
-        # Windows without one target carry no gradient, and Adam would still move on its momentum.
-        if pairs:
+        pairs = int(sum(np.count_nonzero(group.weight) for group in groups))
+        # Without a pair there is no gradient, and Adam would still move on its momentum.
+        if pairs and np.isfinite(loss):
             self._apply(tf.constant(pairs, tf.float32))
-        return loss, pairs, attention
+        return StepResult(loss, attention, pairs)
 
     def _accumulate_eagerly(
         self, inputs: dict[str, tf.Tensor], target: tf.Tensor, weight: tf.Tensor
