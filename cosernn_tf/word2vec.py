@@ -40,8 +40,8 @@ class PlaylistSentences:
                     yield from _pieces(self._tracks(line, number))
         except (OSError, EOFError, zlib.error) as error:
             raise UserError(
-                f"{self._path} cannot be read after line {number} ({error}): give JSON Lines, plain "
-                "or as whole gzip with a name that ends in .gz"
+                f"{self._path} cannot be read after line {number} ({error}): give JSON Lines, or "
+                "whole gzip with a name that ends in .gz"
             ) from error
 
     def _tracks(self, line: bytes, number: int) -> list[str]:
