@@ -131,17 +131,22 @@ def write_sessions(
     return open_sessions(path)
 
 
-def write_tracks(
-    path: Path, sessions: SessionsDirectory, *, seed: int = 0, noise: float = 0.15
-) -> TrackEmbeddings:
-    """Embeddings in `NUM_CLUSTERS` clusters; every eleventh track has none."""
+def random_embeddings(seed: int = 0, *, num_tracks: int = 200, noise: float = 0.15) -> np.ndarray:
+    """(tracks, dim) in `NUM_CLUSTERS` clusters; every eleventh track has none."""
     rng = np.random.default_rng(seed)
-    num_tracks = sessions.tracks.num_rows
     centres = normalize(rng.normal(size=(NUM_CLUSTERS, EMBEDDING_DIM)).astype(np.float32))
     vectors = centres[np.arange(num_tracks) % NUM_CLUSTERS]
     vectors = vectors + noise * rng.normal(size=vectors.shape).astype(np.float32)
     vectors = normalize(vectors.astype(np.float32))
     vectors[::11] = 0.0
+    return vectors
+
+
+def write_tracks(
+    path: Path, sessions: SessionsDirectory, *, seed: int = 0, noise: float = 0.15
+) -> TrackEmbeddings:
+    """Writes `random_embeddings` of the track vocabulary."""
+    vectors = random_embeddings(seed, num_tracks=sessions.tracks.num_rows, noise=noise)
     keyed_vectors = KeyedVectors(EMBEDDING_DIM)
     embedded = np.flatnonzero(vectors.any(axis=1))
     keyed_vectors.add_vectors([f"track-{row}" for row in embedded], vectors[embedded])
