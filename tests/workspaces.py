@@ -1,5 +1,6 @@
 """Small workspaces made without Beam: session sequences and track embeddings with known content."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,11 @@ NUM_CLUSTERS = 5
 
 
 def random_table(
-    seed: int = 0, *, num_users: int = 12, sessions_per_user: int = 40, num_tracks: int = 200
+    seed: int = 0,
+    *,
+    num_users: int = 12,
+    sessions_per_user: int | Sequence[int] = 40,
+    num_tracks: int = 200,
 ) -> SessionTable:
     """Users whose music depends on the hour: a track's cluster is its row modulo `NUM_CLUSTERS`.
 
