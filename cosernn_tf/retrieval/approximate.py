@@ -40,7 +40,7 @@ class ScannSettings:
             k=k,
             leaves=self.leaves,
             leaves_to_search=min(self.leaves, math.ceil(self.leaves_to_search * share)),
-            reorder=max(k + 1, math.ceil(self.reorder * share)),
+            reorder=max(k, math.ceil(self.reorder * share)),
         )
 
 
@@ -96,28 +96,22 @@ class ScannSearcher:
             return Neighbours(np.zeros((0, k), np.int64), np.zeros((0, k), np.float32))
         queries = np.ascontiguousarray(queries, np.float32)
         settings = self.settings.for_k(k)
-        rows, scores = self._search(queries, settings, k + 1)
-        # ScaNN cuts equal scores in any order: the one beyond the cut shows where it may have.
-        (tied,) = np.nonzero(scores[:, k - 1] == scores[:, k])
-        if len(tied):
-            every = self._search(queries[tied], settings, settings.reorder)
-            rows[tied], scores[tied] = every[0][:, : k + 1], every[1][:, : k + 1]
-        # It fills up with row 0, score NaN, where the leaves searched hold fewer than k vectors.
-        (short,) = np.nonzero(np.isnan(scores[:, k - 1]))
+        rows, scores = self._search(queries, settings)
+        # ScaNN fills up with row 0, score NaN, where the leaves searched hold fewer than k vectors.
+        (short,) = np.nonzero(np.isnan(scores[:, -1]))
         if len(short):
-            leaves = settings.leaves
-            everywhere = ScannSettings(k, leaves, leaves, self.size)
-            every = self._search(queries[short], everywhere, self.size + 1)
-            rows[short], scores[short] = every[0][:, : k + 1], every[1][:, : k + 1]
-        return Neighbours(rows[:, :k], scores[:, :k])
+            everywhere = ScannSettings(k, settings.leaves, settings.leaves, self.size)
+            rows[short], scores[short] = self._search(queries[short], everywhere)
+        return Neighbours(rows, scores)
 
     def _search(
-        self, queries: np.ndarray, settings: ScannSettings, number: int
+        self, queries: np.ndarray, settings: ScannSettings
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and scores, (n, number), best first, NaN last."""
+        """Rows and scores, (n, settings.k), best first, NaN last."""
         # All three are given, because what the index was built with need not suffice for this k.
         options: dict[str, Any] = {
-            "final_num_neighbors": number,
+            # Of equal scores it keeps the first row, except where only one neighbour is asked for.
+            "final_num_neighbors": max(2, settings.k),
             "pre_reorder_num_neighbors": settings.reorder,
             "leaves_to_search": settings.leaves_to_search or None,
         }
@@ -128,7 +122,7 @@ class ScannSearcher:
         else:
             found = self._searcher.search_batched(queries, **options)
         rows, scores = np.asarray(found[0], np.int64), np.asarray(found[1], np.float32)
-        order = np.lexsort((rows, -scores))
+        order = np.lexsort((rows, -scores))[:, : settings.k]
         return np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
 
     def save(self, directory: Path) -> None:

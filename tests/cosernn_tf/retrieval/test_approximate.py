@@ -34,8 +34,13 @@ def queries() -> np.ndarray:
     return unit_vectors(np.random.default_rng(1), 70)
 
 
-@pytest.mark.parametrize("k", [10, 31, 400, 2_999, 3_000, 4_000])
-def test_k_neighbours_are_found_however_few_the_leaves_searched_hold(one_leaf, vectors, queries, k):
+@pytest.mark.parametrize("k", [1, 10, 31, 400, 2_999, 3_000, 4_000])
+@pytest.mark.parametrize("scaled", [True, False])
+def test_k_neighbours_are_found_however_few_the_leaves_searched_hold(
+    one_leaf, vectors, queries, k, scaled
+):
+    if not scaled:
+        one_leaf = one_leaf.with_settings(ScannSettings(3_000, LEAVES, 1, reorder=3_000))
     found = one_leaf.search(queries, k)
     assert found.rows.shape == (70, min(k, 3_000))
     assert (np.diff(np.sort(found.rows, axis=1), axis=1) > 0).all()
