@@ -5,6 +5,7 @@ Needs neither TensorFlow nor Beam, so that a bad flag is refused before anything
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -57,8 +58,12 @@ class TrainConfig:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        require(self.learning_rate > 0, f"--learning_rate={self.learning_rate} must be above 0")
-        require(self.clip_norm >= 0, f"--clip_norm={self.clip_norm} must be 0 or above")
+        require(
+            0 < self.learning_rate < math.inf,
+            f"--learning_rate={self.learning_rate} must be above 0 and finite",
+        )
+        require(0 <= self.clip_norm < math.inf, f"--clip_norm={self.clip_norm} must be 0 or above")
+        _require_seed(self.seed)
         require(self.max_sessions >= 2, f"--max_sessions={self.max_sessions} must be at least 2")
         for flag in ("batch_size", "max_epochs", "patience"):
             value = getattr(self, flag)
@@ -95,6 +100,12 @@ class EmbeddingConfig:
         for flag in ("epochs", "window", "min_count", "negative", "workers"):
             value = getattr(self, flag)
             require(value >= 1, f"--{flag}={value} must be at least 1")
+        _require_seed(self.seed)
+
+
+def _require_seed(seed: int) -> None:
+    """NumPy and Keras take 32 bits."""
+    require(0 <= seed < 2**32, f"--seed={seed} must be at least 0 and below 2**32")
 
 
 def check_run_name(name: str) -> str:

@@ -50,6 +50,11 @@ class Predictor:
 
         self._forward = forward
 
+    @property
+    def traces(self) -> int:
+        """How often the model was traced; more than once means that time is lost."""
+        return int(self._forward.experimental_get_tracing_count())
+
     def __call__(self, data: SequenceData, windows: Windows) -> Predictions:
         """Predicts every session of `windows` from its `first_target` on, each once."""
         order = np.argsort(windows.lengths, kind="stable")

@@ -45,7 +45,8 @@ class RunIdentity:
 def training_run(run: Path, identity: RunIdentity, *, overwrite: bool) -> Iterator[bool]:
     """Makes or re-enters a run directory; the block trains in it.
 
-    A run that is overwritten is kept beside it, and put back if the block raises.
+    A run that is overwritten is kept beside it, and put back if the block raises. Unfinished, a run
+    that is not overwritten stays, to be re-entered.
 
     Yields:
         Whether there is something to train: False if the same run is finished already.
@@ -55,12 +56,14 @@ def training_run(run: Path, identity: RunIdentity, *, overwrite: bool) -> Iterat
     """
     stored = _stored(run)
     wanted = json.loads(canonical_json(identity.to_dict()))
-    if run.exists() and stored != wanted and not overwrite:
-        differences = ", ".join(_differences(stored or {}, wanted))
+    if stored is not None and stored != wanted:
+        differences = ", ".join(_differences(stored, wanted))
         raise UserError(
             f"{run} holds a run that differs in {differences}: choose another --run, or give "
             "--overwrite to replace it"
         )
+    if run.exists() and stored is None and any(run.iterdir()):
+        raise UserError(f"{run} is no run (it has no {CONFIG}): choose another --run")
     replaced = run.parent / f".{run.name}.replaced"
     if is_finished(run):
         shutil.rmtree(replaced, ignore_errors=True)
@@ -121,7 +124,12 @@ def _stored(run: Path) -> dict[str, Any] | None:
     path = run / CONFIG
     if not path.is_file():
         return None
-    return dict(json.loads(path.read_text(encoding="utf-8")))
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise UserError(
+            f"{path} is damaged ({error}): run cosernn_tf.train --run={run.name} --overwrite"
+        ) from error
 
 
 def _differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

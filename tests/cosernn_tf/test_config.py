@@ -1,0 +1,92 @@
+"""Configurations: what is out of range, and what goes through files."""
+
+import pytest
+
+from cosernn_tf.config import (
+    EmbeddingConfig,
+    ModelConfig,
+    TrainConfig,
+    canonical_json,
+    check_run_name,
+)
+from cosernn_tf.errors import UserError
+
+OTHER = TrainConfig(
+    model=ModelConfig(name="cosernn", lstm_units=7, dense_units=8),
+    learning_rate=0.25,
+    batch_size=3,
+    max_sessions=9,
+    max_epochs=4,
+    patience=2,
+    clip_norm=1.5,
+    seed=11,
+)
+
+
+@pytest.mark.parametrize(
+    ("make", "fields"),
+    [
+        (ModelConfig, {"name": "gru4rec"}),
+        (ModelConfig, {"lstm_units": 0}),
+        (ModelConfig, {"dense_units": -1}),
+        (TrainConfig, {"learning_rate": 0.0}),
+        (TrainConfig, {"learning_rate": float("nan")}),
+        (TrainConfig, {"learning_rate": float("inf")}),
+        (TrainConfig, {"clip_norm": -0.5}),
+        (TrainConfig, {"clip_norm": float("nan")}),
+        (TrainConfig, {"max_sessions": 1}),
+        (TrainConfig, {"batch_size": 0}),
+        (TrainConfig, {"max_epochs": 0}),
+        (TrainConfig, {"patience": 0}),
+        (TrainConfig, {"seed": -1}),
+        (TrainConfig, {"seed": 2**32}),
+        *(
+            (EmbeddingConfig, {name: 0})
+            for name in ("epochs", "window", "min_count", "negative", "workers")
+        ),
+        (EmbeddingConfig, {"seed": -1}),
+    ],
+)
+def test_a_value_out_of_range_is_named_as_its_flag(make, fields):
+    ((name, value),) = fields.items()
+    flag = "model" if name == "name" else name
+    with pytest.raises(UserError, match=rf"^--{flag}={value} ".replace("+", r"\+")):
+        make(**fields)
+
+
+def test_a_configuration_comes_back_from_its_file():
+    assert TrainConfig.from_dict(OTHER.to_dict()) == OTHER
+    assert canonical_json(OTHER.to_dict()) != canonical_json(TrainConfig().to_dict())
+
+
+def test_flags_have_every_value():
+    assert OTHER.to_flags().splitlines() == [
+        "--model=cosernn",
+        "--lstm_units=7",
+        "--dense_units=8",
+        "--learning_rate=0.25",
+        "--batch_size=3",
+        "--max_sessions=9",
+        "--max_epochs=4",
+        "--patience=2",
+        "--clip_norm=1.5",
+        "--seed=11",
+    ]
+
+
+def test_the_defaults_are_the_papers():
+    """§5.2.2."""
+    config = TrainConfig()
+    assert (config.model.lstm_units, config.model.dense_units) == (400, 200)
+    assert (config.learning_rate, config.batch_size) == (0.0005, 256)
+
+
+@pytest.mark.parametrize("name", ["cosernn", "a.b", "seed-1_x"])
+def test_a_run_name(name):
+    assert check_run_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "/tmp", "a,b", "-x"])
+def test_what_is_no_run_name(name):
+    with pytest.raises(UserError, match="--run="):
+        check_run_name(name)
