@@ -54,7 +54,9 @@ def training_run(run: Path, identity: RunIdentity, *, overwrite: bool) -> Iterat
     Raises:
         UserError: The directory holds a run with other flags or data, and not `overwrite`.
     """
-    stored = _stored(run)
+    if run.exists() and not (run / CONFIG).is_file() and any(run.iterdir()):
+        raise UserError(f"{run} is no run (it has no {CONFIG}): choose another --run")
+    stored = None if overwrite else _stored(run)
     wanted = json.loads(canonical_json(identity.to_dict()))
     if stored is not None and stored != wanted:
         differences = ", ".join(_differences(stored, wanted))
@@ -62,8 +64,6 @@ def training_run(run: Path, identity: RunIdentity, *, overwrite: bool) -> Iterat
             f"{run} holds a run that differs in {differences}: choose another --run, or give "
             "--overwrite to replace it"
         )
-    if run.exists() and stored is None and any(run.iterdir()):
-        raise UserError(f"{run} is no run (it has no {CONFIG}): choose another --run")
     replaced = run.parent / f".{run.name}.replaced"
     if is_finished(run):
         shutil.rmtree(replaced, ignore_errors=True)

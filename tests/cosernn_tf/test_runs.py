@@ -92,13 +92,12 @@ def test_a_run_that_differs_is_refused(run, finished, identity, difference):
 def test_what_is_no_run_is_refused(run):
     run.mkdir(parents=True)
     (run / "thesis.tex").touch()
-    with pytest.raises(UserError), training_run(run, IDENTITY, overwrite=False):
-        pytest.fail("entered")
-    with (
-        pytest.raises(UserError, match="is no run"),
-        training_run(run, IDENTITY, overwrite=True),
-    ):
-        pytest.fail("entered")
+    for overwrite in (False, True):
+        with (
+            pytest.raises(UserError, match="is no run"),
+            training_run(run, IDENTITY, overwrite=overwrite),
+        ):
+            pytest.fail("entered")
     assert names(run) == ["thesis.tex"]
 
 

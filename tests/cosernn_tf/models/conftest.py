@@ -9,7 +9,7 @@ from cosernn_tf.models import create
 from cosernn_tf.models.base import DataSpec, LogStatistics
 from cosernn_tf.windows import SequenceData, sequence_data
 from tests.cosernn_tf.models.oracle import randomize
-from tests.workspaces import STREAM_SOURCES, random_table, random_embeddings
+from tests.workspaces import STREAM_SOURCES, random_embeddings, random_table
 
 DATA = DataSpec(len(STREAM_SOURCES), LogStatistics(1.7, 0.6), LogStatistics(9.5, 1.3))
 

@@ -86,7 +86,7 @@ def test_gradients_are_the_finite_differences_of_the_oracle(model, table, data):
         dense = tf.convert_to_tensor(gradient).numpy()
         for place in np.argsort(np.abs(dense), axis=None)[-2:]:
             index = np.unravel_index(place, dense.shape)
-            value = weights[name][index]
+            value = float(weights[name][index])
             difference = loss_at(name, index, value + step) - loss_at(name, index, value - step)
             assert abs(dense[index]) > 1e-5, name
             assert dense[index] == pytest.approx(difference / (2 * step), rel=2e-3), name
