@@ -49,7 +49,7 @@ def embed_tracks(
         output,
         keyed_vectors,
         vectors,
-        {
+        description={
             **source,
             "method": "word2vec CBOW (gensim)",
             "options": dataclasses.asdict(config),

@@ -33,11 +33,11 @@ class TrackEmbeddings:
 
 
 def save_track_embeddings(
-    path: Path, keyed_vectors: Any, vectors: np.ndarray, description: Mapping[str, Any]
+    path: Path, keyed_vectors: Any, vectors: np.ndarray, *, description: Mapping[str, Any]
 ) -> TrackEmbeddings:
     """Writes the directory as a whole; `keyed_vectors` is gensim's `KeyedVectors`."""
     full = {**description, "embeddings_sha256": sha256(vectors.tobytes())}
-    with staged(path) as staging:
+    with staged(path, marker=DESCRIPTION) as staging:
         np.save(staging / EMBEDDINGS, vectors)
         (staging / DESCRIPTION).write_text(canonical_json(full), encoding="utf-8")
         keyed_vectors.save(str(staging / KEYED_VECTORS))
@@ -52,15 +52,22 @@ def load_track_embeddings(path: Path, sessions: SessionsDirectory) -> TrackEmbed
     """
     if not (path / SUCCESS).is_file():
         raise UserError(f"{path} has no track embeddings: run cosernn_tf.embed_tracks first")
-    description = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
-    if description["vocabulary_sha256"] != sessions.track_vocabulary_sha256:
+    try:
+        description = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
+        vocabulary, checksum = (description[f"{of}_sha256"] for of in ("vocabulary", "embeddings"))
+        vectors = np.load(path / EMBEDDINGS)
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        raise UserError(
+            f"{path} is damaged ({type(error).__name__}: {error}): "
+            "run cosernn_tf.embed_tracks again"
+        ) from error
+    if vocabulary != sessions.track_vocabulary_sha256:
         raise UserError(
             f"the track embeddings in {path} belong to another track vocabulary than that of "
             f"{sessions.path}: run cosernn_tf.embed_tracks again"
         )
-    vectors = np.load(path / EMBEDDINGS)
     expected = (sessions.tracks.num_rows, EMBEDDING_DIM)
-    if vectors.shape != expected or sha256(vectors.tobytes()) != description["embeddings_sha256"]:
+    if vectors.shape != expected or sha256(vectors.tobytes()) != checksum:
         raise UserError(
             f"{path / EMBEDDINGS} is damaged (shape {vectors.shape}, expected {expected}, or "
             "another checksum): run cosernn_tf.embed_tracks again"

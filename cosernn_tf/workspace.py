@@ -105,18 +105,18 @@ class Manifest:
         try:
             fields = json.loads(text)
             version = fields["schema_version"]
+            if version == SCHEMA_VERSION:
+                shards = tuple(Shard(**shard) for shard in fields["shards"])
+                return cls(**{**fields, "shards": shards, "split": Split(**fields["split"])})
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"{where} is not a manifest ({error}): run beam_pipelines.sessionize again"
+                f"{where} is not a manifest ({type(error).__name__}: {error}): "
+                "run beam_pipelines.sessionize again"
             ) from error
-        if version != SCHEMA_VERSION:
-            raise UserError(
-                f"{where} has schema version {version}, this program reads {SCHEMA_VERSION}: "
-                "run beam_pipelines.sessionize again, or use the release that wrote it"
-            )
-        fields["shards"] = tuple(Shard(**shard) for shard in fields["shards"])
-        fields["split"] = Split(**fields["split"])
-        return cls(**fields)
+        raise UserError(
+            f"{where} has schema version {version}, this program reads {SCHEMA_VERSION}: "
+            "run beam_pipelines.sessionize again, or use the release that wrote it"
+        )
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class SessionsDirectory:
     @cached_property
     def tracks(self) -> pa.Table:
         """`track_id`, `train_listens`; the row number is the track's index."""
-        return pq.read_table(self._checked(TRACK_VOCABULARY))
+        return pq.read_table(pa.BufferReader(self._checked(TRACK_VOCABULARY)))
 
     @property
     def sha256(self) -> str:
@@ -151,12 +151,15 @@ class SessionsDirectory:
         return self.manifest.vocabularies[TRACK_VOCABULARY]
 
     def _lines(self, name: str) -> tuple[str, ...]:
-        return tuple(self._checked(name).read_text(encoding="utf-8").splitlines())
+        return tuple(self._checked(name).decode().removesuffix("\n").split("\n"))
 
-    def _checked(self, name: str) -> Path:
+    def _checked(self, name: str) -> bytes:
         path = self.path / name
-        check_sha256(path, path.read_bytes(), self.manifest.vocabularies[name])
-        return path
+        if name not in self.manifest.vocabularies or not path.is_file():
+            raise UserError(f"{path} does not exist: run beam_pipelines.sessionize again")
+        data = path.read_bytes()
+        check_sha256(path, data, self.manifest.vocabularies[name])
+        return data
 
 
 def open_sessions(path: Path) -> SessionsDirectory:
@@ -202,21 +205,22 @@ def staged(final: Path, *, marker: str = SUCCESS) -> Iterator[Path]:
     Raises:
         UserError: `final` is something else than an older output, or cannot be written.
     """
-    final = final.resolve()
+    # What a link leads to is replaced, not the link.
+    target = final.resolve()
+    staging = _beside(target, _STAGING)
     try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        _clean_up_after_the_dead(final)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _clean_up_after_the_dead(target)
         _require_replaceable(final, marker)
-        staging = _beside(final, _STAGING)
         staging.mkdir()
     except OSError as error:
         raise UserError(
-            f"{final} cannot be written ({error.strerror}: {error.filename}): choose another place"
+            f"{final} cannot be written ({error.filename}: {error.strerror}): choose another place"
         ) from error
     try:
         yield staging
         (staging / SUCCESS).touch()
-        _replace(final, staging)
+        _replace(target, staging)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

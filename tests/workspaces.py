@@ -156,7 +156,7 @@ def write_tracks(
     embedded = np.flatnonzero(vectors.any(axis=1))
     keyed_vectors.add_vectors([f"track-{row}" for row in embedded], vectors[embedded])
     description = {"vocabulary_sha256": sessions.track_vocabulary_sha256}
-    return save_track_embeddings(path, keyed_vectors, vectors, description)
+    return save_track_embeddings(path, keyed_vectors, vectors, description=description)
 
 
 def write_workspace(root: Path, *, table: SessionTable | None = None, seed: int = 0) -> Workspace:

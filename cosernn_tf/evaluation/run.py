@@ -73,7 +73,7 @@ def evaluate_runs(
     sessions = open_sessions(workspace.sessions)
     tracks = load_track_embeddings(workspace.tracks, sessions)
     _require_users(sessions, config.exclude_users)
-    configs = choose_runs(workspace, runs, sessions, tracks)
+    configs = choose_runs(workspace, runs, sessions=sessions, tracks=tracks)
     predictors = {name: Predictor(load_model(workspace.run(name))) for name in configs}
     scorer = _Scorer(sessions, tracks.vectors, configs, predictors, config)
     builder = SummaryBuilder([*HEURISTICS, *configs, *ORACLES], references=list(configs))
@@ -98,6 +98,7 @@ def evaluate_runs(
 def choose_runs(
     workspace: Workspace,
     names: Sequence[str] | None,
+    *,
     sessions: SessionsDirectory,
     tracks: TrackEmbeddings,
 ) -> dict[str, TrainConfig]:
@@ -182,8 +183,8 @@ class _Scorer:
             table,
             embeddings,
             self._track_embeddings,
-            in_split,
-            self._predictions(table, embeddings),
+            sessions_mask=in_split,
+            predictions=self._predictions(table, embeddings),
             relevance=self._config.relevance,
             devices=self._sessions.devices,
             save_predictions=self._config.save_predictions,

@@ -110,8 +110,8 @@ def whole_table(
             table,
             embeddings,
             tracks,
-            (table.session_start >= first) & (table.session_start < before),
-            predictions,
+            sessions_mask=(table.session_start >= first) & (table.session_start < before),
+            predictions=predictions,
             relevance=config.relevance,
             save_predictions=True,
         )

@@ -52,15 +52,8 @@ def in_split(data: Data) -> np.ndarray:
 
 
 def score(data: Data, **options) -> pa.Table:
-    options = {"mask": in_split(data), "predictions": predictions_of(data), **options}
-    return score_sessions(
-        data.table,
-        data.embeddings,
-        data.track_embeddings,
-        options.pop("mask"),
-        options.pop("predictions"),
-        **options,
-    )
+    options = {"sessions_mask": in_split(data), "predictions": predictions_of(data), **options}
+    return score_sessions(data.table, data.embeddings, data.track_embeddings, **options)
 
 
 def row_oracle(
@@ -183,8 +176,8 @@ def test_other_users_do_not_matter(data):
 @pytest.mark.parametrize("last_kept", [30, 60, 110])
 def test_the_future_does_not_matter(data, last_kept):
     mask = data.table.position < last_kept
-    before = score(data, mask=mask)
-    after = score(change_future(data, last_kept), mask=mask)
+    before = score(data, sessions_mask=mask)
+    after = score(change_future(data, last_kept), sessions_mask=mask)
     assert before.num_rows > 0
     assert before.equals(after)
 
@@ -204,7 +197,7 @@ def test_saved_predictions_redo_the_cosine_and_survive_parquet(data, tmp_path):
 
 
 def test_nothing_to_score(data):
-    scores = score(data, mask=np.zeros(data.table.num_sessions, bool))
+    scores = score(data, sessions_mask=np.zeros(data.table.num_sessions, bool))
     assert scores.num_rows == 0
     assert scores.schema.equals(score_schema())
     none = score(data.with_table(data.table.select_users(np.zeros(0, np.int64))))
