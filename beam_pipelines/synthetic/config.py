@@ -8,7 +8,7 @@ import numpy as np
 
 from cosernn_tf.errors import UserError
 
-GENERATOR_VERSION: Final = 1
+GENERATOR_VERSION: Final = 2
 """Raised when the same options would give another log, so that an older log is not reused."""
 
 PURPOSE: Final = (
@@ -54,7 +54,7 @@ class SyntheticConfig:
 
     @property
     def num_playlists(self) -> int:
-        """Enough that a track stands in thirty of them on average, for its embedding to settle."""
+        """Enough that a track stands in 25 of them on average, for its embedding to settle."""
         return 3 * self.num_tracks // 5
 
     def generator(self, *key: int) -> np.random.Generator:

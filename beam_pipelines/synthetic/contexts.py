@@ -17,7 +17,7 @@ MOBILE: Final = LISTENING_DEVICES.index("mobile")
 # Rows: periods (night, early morning, morning, afternoon, evening, late evening).
 # §4.1: 46.4 % of sessions are outside afternoon and evening. Sessions that follow each other
 # closely push one another later, so these shares are those before that happens.
-PERIOD_SHARES: Final = np.array([0.036, 0.074, 0.130, 0.294, 0.275, 0.191])
+PERIOD_SHARES: Final = np.array([0.036, 0.076, 0.132, 0.291, 0.273, 0.192])
 _WEEKEND_PERIODS = np.array([1.5, 0.45, 0.95, 1.1, 1.0, 1.15])
 _WEEKDAY_PERIODS = np.array([0.8, 1.25, 1.02, 0.96, 1.0, 0.94])
 # fmt: off
@@ -57,28 +57,31 @@ def device_weights(hour: np.ndarray, is_weekend: np.ndarray) -> np.ndarray:
     return weights
 
 
-# What contexts ask for, in log-odds per unit of a trait. Minority contexts ask for less of the
-# mainstream, which is what makes their music more varied over users (Fig. 2a).
+# What contexts ask for, in log-odds per unit of a trait. Afternoons, evenings and mobiles ask for
+# the mainstream; elsewhere people differ (`HABIT_SIGMA_*`): music varies more over users (Fig. 2a).
 _PERIOD_DEMANDS = np.array(
     [  # energy, calm, focus, party, mainstream
-        [-0.6, 1.0, 0.3, 0.0, -1.9],  # night
-        [1.6, -0.3, -0.3, -0.9, -1.5],  # early morning
-        [0.3, -0.3, 1.3, -0.8, -0.5],  # morning
-        [0.1, -0.6, 0.4, 0.1, 1.0],  # afternoon
-        [0.2, -0.4, -0.9, 0.6, 1.1],  # evening
-        [-0.9, 1.3, -0.4, 0.3, -0.4],  # late evening
+        [-0.4, 0.5, 0.2, 0.0, -1.0],  # night
+        [1.0, -0.2, -0.2, -0.5, -0.9],  # early morning
+        [0.2, -0.2, 0.8, -0.5, -0.6],  # morning
+        [0.1, -0.6, 0.2, 0.1, 1.5],  # afternoon
+        [0.2, -0.4, -0.7, 0.6, 1.7],  # evening
+        [-0.6, 0.8, -0.3, 0.2, -0.3],  # late evening
     ]
 )
-_WEEKEND_DEMANDS = np.array([0.1, 0.1, -1.1, 0.9, 0.2])
+_WEEKEND_DEMANDS = np.array([0.1, 0.1, -0.9, 0.7, 0.2])
 _DEVICE_DEMANDS = np.array(
     [
-        [0.1, -0.1, -0.1, 0.0, 0.3],  # mobile
-        [0.1, 0.1, 1.2, -0.6, -1.7],  # desktop
-        [0.1, 0.3, -0.8, 0.8, -2.0],  # speaker
-        [0.4, 0.0, 0.8, -0.3, -1.6],  # web
-        [-0.7, 1.1, 0.1, -0.3, -1.6],  # tablet
+        [0.1, -0.1, -0.1, 0.0, 0.5],  # mobile
+        [0.0, 0.1, 0.8, -0.4, -1.2],  # desktop
+        [0.1, 0.3, -0.6, 0.0, -2.0],  # speaker
+        [0.3, 0.0, 0.5, -0.2, -1.4],  # web
+        [-0.4, 0.7, 0.1, -0.2, -1.2],  # tablet
     ]
 )
+HABIT_SIGMA_BY_PERIOD: Final = np.array([1.1, 1.0, 0.9, 0.5, 0.5, 0.8])
+HABIT_SIGMA_BY_DEVICE: Final = np.array([0.3, 1.0, 1.5, 1.4, 1.4])
+"""Spread over users of what each context means to them, in log-odds of a taste."""
 
 
 def demands(hour: np.ndarray, is_weekend: np.ndarray, device: np.ndarray) -> np.ndarray:

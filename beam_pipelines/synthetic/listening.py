@@ -6,7 +6,14 @@ from typing import Final
 
 import numpy as np
 
-from beam_pipelines.synthetic.catalogue import GENRE_OF_STYLE, GENRES, NUM_STYLES, Catalogue
+from beam_pipelines.synthetic.catalogue import (
+    GENRE_OF_STYLE,
+    GENRE_TRAITS,
+    GENRES,
+    NUM_STYLES,
+    TRAITS,
+    Catalogue,
+)
 from beam_pipelines.synthetic.config import (
     FIRST_SECOND,
     TRACKS_PER_SESSION,
@@ -28,18 +35,24 @@ _PROPOSALS_PER_SESSION = 1.8
 _LENGTH_SIGMA = 0.95
 _LONGEST_SESSION = 150
 # Rounding, the floor of one listen and the sources' factors, together.
-_LENGTH_CORRECTION = 1.0
+_LENGTH_CORRECTION = 0.965
 _TYPICAL_TRACK_SECONDS = 170
 
-_SKIP_LOG_ODDS = -2.4
-_SKIP_PER_LOG_FIT = -0.55
-_LOG_FIT_FLOOR = 0.02
+_SKIP_LOG_ODDS = -2.0
+# Below this fit a track is foreign to the user, the more the further below.
+_FAMILIAR_FIT = 0.1
+_SKIP_PER_LOG_FIT = -1.1
+_LOG_FIT_FLOOR = 0.01
 _SAME_GENRE_FIT = 0.3
+_SAME_MAINSTREAM_FIT = 0.2
 _SKIP_KNOWN = -0.6
 _SKIP_FADED = 0.7
 _SKIP_WEARY = 1.2
-_SKIP_MISFIT = 3.0
-_RESTLESS_SIGMA = 0.7
+_SKIP_MISFIT = 4.5
+# A restless listener skips whatever comes, a displeased one (a misfit) nearly all: this is what
+# makes the relation of Fig. 2b stronger among sessions with many skips.
+_RESTLESS_SHARE = 0.08
+_SKIP_RESTLESS = 2.3
 
 _SHORTEST_LISTEN_MS = 1_000
 _FINISHED_SHARE = 0.88
@@ -110,30 +123,36 @@ def _skips(
     """(n,) bool: the further a track is from what fits the user now, the likelier."""
     session, from_taste = selection.session, selection.taste
     fit = _style_fit(programme)[session, catalogue.style[selection.track]]
-    is_of_main_taste = (
-        catalogue.style[selection.track] == programme.user.tastes.style[programme.taste[session]]
+    genre = GENRE_OF_STYLE[catalogue.style[selection.track]]
+    is_of_main_genre = (
+        genre == GENRE_OF_STYLE[programme.user.tastes.style[programme.taste]][session]
     )
     is_weary = programme.interests.weary[programme.contexts.day[session], from_taste]
     log_odds = (
         _SKIP_LOG_ODDS
         + programme.user.skip_bias
-        + _SKIP_PER_LOG_FIT * np.log(_LOG_FIT_FLOOR + fit)
+        + _SKIP_PER_LOG_FIT * np.log(_LOG_FIT_FLOOR + np.minimum(fit / _FAMILIAR_FIT, 1.0))
         + _SKIP_KNOWN * (from_taste >= 0)
         + _SKIP_FADED * selection.is_faded
         + _SKIP_WEARY * (is_weary & (from_taste >= 0))
-        + _SKIP_MISFIT * (programme.is_misfit[session] & is_of_main_taste)
-        + rng.normal(0.0, _RESTLESS_SIGMA, len(programme.taste))[session]
+        + _SKIP_MISFIT * (programme.is_misfit[session] & is_of_main_genre)
+        + _SKIP_RESTLESS * (rng.random(len(programme.taste)) < _RESTLESS_SHARE)[session]
     )
     return rng.random(len(session)) < 1 / (1 + np.exp(-log_odds))
 
 
 def _style_fit(programme: Programme) -> np.ndarray:
-    """(T, styles) how well each style fits: its taste's probability, and some of its genre's."""
+    """(T, styles) how well each style fits: its taste's probability, and some of others near it."""
     style = programme.user.tastes.style
     of_style = np.zeros((len(programme.fit), NUM_STYLES))
     of_style[:, style] = programme.fit
     in_genre = np.eye(len(GENRES))[GENRE_OF_STYLE]
-    return of_style + _SAME_GENRE_FIT * (of_style @ in_genre)[:, GENRE_OF_STYLE]
+    mainstream = GENRE_TRAITS[GENRE_OF_STYLE, TRAITS.index("mainstream")]
+    return (
+        of_style
+        + _SAME_GENRE_FIT * (of_style @ in_genre)[:, GENRE_OF_STYLE]
+        + _SAME_MAINSTREAM_FIT * (of_style @ mainstream)[:, None] * mainstream
+    )
 
 
 def _play_times(

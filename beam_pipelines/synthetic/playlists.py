@@ -25,7 +25,7 @@ _MIN_TRACKS, _MAX_TRACKS = 25, 75
 # Lists are of a style, of a genre or of a mood.
 _OF_STYLE, _OF_GENRE = 0.8, 0.1
 _STYLE_PURITY = 0.85
-_MOOD_STRENGTH = 1.5
+_MOOD_STRENGTH = 3.0
 
 
 def draw_playlists(
@@ -63,7 +63,7 @@ def _draw_block(catalogue: Catalogue, count: int, rng: np.random.Generator) -> l
     keeps_style = (kind[playlist] < _OF_STYLE) & (rng.random(size) < _STYLE_PURITY)
     chosen = np.where(keeps_style, style[playlist], by_genre)
     is_foreign = is_mood[playlist] | (rng.random(size) < foreign[playlist])
-    chosen = np.where(is_foreign & ~keeps_style, by_mood, chosen)
+    chosen = np.where(is_foreign, by_mood, chosen)
     tracks = catalogue.draw_from_style(chosen, rng.random(size))
     return np.split(tracks, np.cumsum(lengths)[:-1])
 
@@ -76,7 +76,7 @@ def _style_odds_by_genre(catalogue: Catalogue) -> np.ndarray:
 
 def _style_odds_by_mood(catalogue: Catalogue) -> np.ndarray:
     share = GENRE_SHARES[GENRE_OF_STYLE]
-    odds = share * np.exp(_MOOD_STRENGTH * 2.0 * catalogue.style_traits.T)
+    odds = share * np.exp(_MOOD_STRENGTH * catalogue.style_traits.T)
     return odds / odds.sum(axis=1, keepdims=True)
 
 

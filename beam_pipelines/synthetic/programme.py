@@ -5,15 +5,17 @@ from typing import Final
 
 import numpy as np
 
-from beam_pipelines.synthetic.catalogue import Catalogue
+from beam_pipelines.synthetic.catalogue import GENRE_OF_STYLE, TRAITS, Catalogue
 from beam_pipelines.synthetic.contexts import demands
 from beam_pipelines.synthetic.interests import Interests
-from beam_pipelines.synthetic.sources import NUM_SOURCES
+from beam_pipelines.synthetic.sources import NUM_SOURCES, SOURCE_MAINSTREAM
 from beam_pipelines.synthetic.timetable import Contexts
-from beam_pipelines.synthetic.users import User
+from beam_pipelines.synthetic.users import Tastes, User
 
 CONTEXT_STRENGTH: Final = 1.2
 """Log-odds of a taste per unit of a context's demand for its traits."""
+
+_MAINSTREAM = TRAITS.index("mainstream")
 
 # After a short break people go on with what they had, the less the longer the break.
 _STAY_SHARE = 0.35
@@ -23,7 +25,7 @@ _SAME_SOURCE_HOURS = 10.0
 # A session that does not please is skipped through, and its taste is left alone next time.
 # Music that is not what the user mostly plays is likelier to displease.
 _MISFIT_SHARE = 0.3
-_MISFIT_POWER = 3.0
+_MISFIT_POWER = 4.0
 _MISFIT_LOG_ODDS = -3.5
 
 
@@ -56,16 +58,16 @@ def plan_sessions(
     count = len(log_odds)
     fit = np.exp(log_odds - log_odds.max(axis=1, keepdims=True))
     fit /= fit.sum(axis=1, keepdims=True)
-    weight = np.exp(user.tastes.log_weight)
-    unusual = 1.0 - weight / weight.sum()
-    misfit_odds = _MISFIT_SHARE * unusual**_MISFIT_POWER
+    misfit_odds = _MISFIT_SHARE * (1.0 - _familiarity(user.tastes)) ** _MISFIT_POWER
     gap = contexts.hours_since_last
     stays = rng.random(count) < _STAY_SHARE * np.exp(-gap / _STAY_HOURS)
     taste, is_misfit = _tastes(
         log_odds + rng.gumbel(size=log_odds.shape), stays, misfit_odds, rng.random(count)
     )
 
+    asked = demands(contexts.hour, contexts.is_weekend, contexts.device)[:, _MAINSTREAM]
     source_odds = user.source_log_weight + user.tastes.by_source[taste]
+    source_odds += asked[:, None] * SOURCE_MAINSTREAM
     source = (source_odds + rng.gumbel(size=(count, NUM_SOURCES))).argmax(axis=1)
     is_new = rng.random(count) >= _SAME_SOURCE_SHARE * np.exp(-gap / _SAME_SOURCE_HOURS)
     is_new[0] = True
@@ -79,6 +81,14 @@ def plan_sessions(
         is_misfit=is_misfit,
         source=source,
     )
+
+
+def _familiarity(tastes: Tastes) -> np.ndarray:
+    """(K,) how much of a taste's genre the user likes, 1 for the genre liked most."""
+    genre = GENRE_OF_STYLE[tastes.style]
+    liking = (genre[:, None] == genre) @ np.exp(tastes.log_weight)
+    familiarity: np.ndarray = liking / liking.max()
+    return familiarity
 
 
 def _log_odds(

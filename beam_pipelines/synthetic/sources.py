@@ -36,6 +36,8 @@ class Source:
     """Factor on the listens of a session."""
     channels: dict[Channel, float]
     """Share of its tracks by channel."""
+    mainstream: float = 0.0
+    """Log-odds per unit of a context's demand for the mainstream."""
 
 
 _C = Channel
@@ -54,7 +56,7 @@ SOURCES: Final = (
     ),
     Source("album", 0.11, 0.9, {_C.ALBUM: 0.92, _C.LIBRARY: 0.08}),
     Source("artist", 0.08, 0.8, {_C.ARTIST: 0.8, _C.LIBRARY: 0.14, _C.STYLE: 0.06}),
-    Source("charts", 0.07, 0.9, {_C.CHART: 0.85, _C.LIBRARY: 0.1, _C.GENRE: 0.05}),
+    Source("charts", 0.05, 0.9, {_C.CHART: 0.85, _C.LIBRARY: 0.1, _C.GENRE: 0.05}, 0.5),
     Source(
         "radio",
         0.11,
@@ -78,6 +80,7 @@ SOURCES: Final = (
 NUM_SOURCES: Final = len(SOURCES)
 SOURCE_SHARES: Final = np.array([source.share for source in SOURCES])
 SOURCE_LENGTHS: Final = np.array([source.length for source in SOURCES])
+SOURCE_MAINSTREAM: Final = np.array([source.mainstream for source in SOURCES])
 CHANNEL_SHARES: Final = np.array(
     [[source.channels.get(channel, 0.0) for channel in Channel] for source in SOURCES]
 )

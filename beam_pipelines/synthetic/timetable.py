@@ -18,6 +18,7 @@ _FIRST_WEEKDAY = (FIRST_SECOND // SECONDS_PER_DAY + 3) % 7
 _SATURDAY = 5
 _MEAN_SLACK_SECONDS = 240.0
 _LONGEST_DELAY_SECONDS = 4_500
+_TYPICAL_BREAK_SECONDS = SESSION_GAP_SECONDS + int(_MEAN_SLACK_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,7 @@ def draw_contexts(
     start = day * SECONDS_PER_DAY + hour * 3600 + rng.integers(0, 3600, count) - offset
     # Local days reach over the ends of the log's UTC days: what is before it goes to its end.
     start = np.sort(start % (config.num_days * SECONDS_PER_DAY)) + FIRST_SECOND
-    has_room = separate(start, lengths, rng) - start < _LONGEST_DELAY_SECONDS
-    kept = rng.permutation(np.flatnonzero(has_room))[: user.num_sessions]
+    kept = rng.permutation(_with_room(start, lengths))[: user.num_sessions]
     kept.sort()
     start = separate(start[kept], lengths[kept], rng)
     hour, day, is_weekend = _local(config, start, offset)
@@ -81,6 +81,21 @@ def draw_contexts(
     cumulative = np.cumsum(fondness, axis=1)
     device = (rng.random((len(kept), 1)) * cumulative[:, -1:] > cumulative).sum(axis=1)
     return Contexts(start=start, day=day, hour=hour, is_weekend=is_weekend, device=device), kept
+
+
+def _with_room(start: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Rows of the sessions, in time order, that can take place near their time one after another.
+
+    One that would have to wait too long is dropped, and takes none of the others' time.
+    """
+    free = int(start[0]) if len(start) else 0
+    rows = []
+    for row, (wanted, length) in enumerate(zip(start.tolist(), lengths.tolist(), strict=True)):
+        begin = max(wanted, free)
+        if begin - wanted <= _LONGEST_DELAY_SECONDS:
+            rows.append(row)
+            free = begin + length + _TYPICAL_BREAK_SECONDS
+    return np.array(rows, np.int64)
 
 
 def separate(start: np.ndarray, lengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:

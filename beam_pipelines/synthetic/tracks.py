@@ -79,8 +79,9 @@ def select_tracks(
     track[at] = catalogue.draw_from_artist(catalogue.artist[favourite[session[at]]], uniform[at])
 
     at = np.flatnonzero(channel == Channel.THEME)
-    theme = _themes(catalogue, programme, rng)
-    track[at] = catalogue.draw_from_style(theme[session[at]], uniform[at] ** 1.5)
+    themed, at_theme = np.unique(session[at], return_inverse=True)
+    theme = _themes(catalogue, programme, themed, rng)
+    track[at] = catalogue.draw_from_style(theme[at_theme], uniform[at] ** 1.5)
 
     course = programme.interests.track[day, taste, place] - tastes.library_log_weight[taste, place]
     return Selection(session, track, taste, is_faded=(taste >= 0) & (course < -0.5))
@@ -129,10 +130,12 @@ def _first_of_album(
     return first + np.where(rng.random(len(album)) < _FROM_THE_BEGINNING, 0, inside)
 
 
-def _themes(catalogue: Catalogue, programme: Programme, rng: np.random.Generator) -> np.ndarray:
-    """(T,) style of an editorial playlist: what the context asks for, near what the user likes."""
-    contexts = programme.contexts
-    asked = demands(contexts.hour, contexts.is_weekend, contexts.device)
+def _themes(
+    catalogue: Catalogue, programme: Programme, session: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """(n,) style of each session's editorial playlist: what its context asks for, near a liking."""
+    at = programme.contexts
+    asked = demands(at.hour[session], at.is_weekend[session], at.device[session])
     log_odds = _THEME_STRENGTH * asked @ catalogue.style_traits.T
     genres = np.unique(GENRE_OF_STYLE[programme.user.tastes.style])
     log_odds += _THEME_FROM_STYLES_LIKED * np.isin(GENRE_OF_STYLE, genres)

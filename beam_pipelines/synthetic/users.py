@@ -20,7 +20,13 @@ from beam_pipelines.synthetic.catalogue import (
     Catalogue,
 )
 from beam_pipelines.synthetic.config import PAPER_DAYS, SESSIONS_PER_USER, SyntheticConfig
-from beam_pipelines.synthetic.contexts import LISTENING_DEVICES, MOBILE, hour_weights
+from beam_pipelines.synthetic.contexts import (
+    HABIT_SIGMA_BY_DEVICE,
+    HABIT_SIGMA_BY_PERIOD,
+    LISTENING_DEVICES,
+    MOBILE,
+    hour_weights,
+)
 from beam_pipelines.synthetic.sources import NUM_SOURCES, SOURCE_SHARES
 from cosernn_tf.schema import AGE_UNKNOWN, PERIOD_OF_HOUR, PERIODS
 
@@ -38,13 +44,13 @@ _AGE_UNKNOWN_SHARE = 0.12
 _ACTIVITY_SIGMA = 0.85
 _MOST_SESSIONS = 1_100
 # The cut at the most sessions, and sessions pushed out of the last day, cost some of the mean.
-_ACTIVITY_CORRECTION = 1.24
-_NIGHT_SIGMA = 1.55
+_ACTIVITY_CORRECTION = 1.03
+_NIGHT_SIGMA = 1.6
 
 _DESKTOP_OWNERS = 0.52
-_DESKTOP_AFFINITY = 0.235
-_OTHER_OWNERS = {"speaker": 0.24, "web": 0.22, "tablet": 0.18}
-_OTHER_AFFINITY = 0.05
+_DESKTOP_AFFINITY = 0.238
+_OTHER_OWNERS = {"speaker": 0.4, "web": 0.38, "tablet": 0.32}
+_OTHER_AFFINITY = 0.0265
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,7 @@ def draw_user(
         hour_weights=_hours(rng, nights),
         device_affinity=_devices(rng, desktop),
         session_length=float(rng.lognormal(-0.045, 0.3)),
-        skip_bias=float(rng.normal(0.0, 0.6)),
+        skip_bias=float(rng.normal(0.0, 0.4)),
         source_log_weight=np.log(SOURCE_SHARES) + rng.normal(0.0, 0.7, NUM_SOURCES),
         tastes=_tastes(rng, catalogue, age),
     )
@@ -177,8 +183,8 @@ def _tastes(rng: np.random.Generator, catalogue: Catalogue, age: int) -> Tastes:
     return Tastes(
         style=style,
         log_weight=log_weight,
-        by_period=rng.normal(0.0, 0.7, (num_tastes, len(PERIODS))),
-        by_device=rng.normal(0.0, 0.6, (num_tastes, len(LISTENING_DEVICES))),
+        by_period=rng.normal(0.0, HABIT_SIGMA_BY_PERIOD, (num_tastes, len(PERIODS))),
+        by_device=rng.normal(0.0, HABIT_SIGMA_BY_DEVICE, (num_tastes, len(LISTENING_DEVICES))),
         at_weekend=rng.normal(0.0, 0.4, num_tastes),
         by_source=rng.normal(0.0, 0.9, (num_tastes, NUM_SOURCES)),
         library=library,

@@ -46,8 +46,9 @@ class LogWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self._write_block()
+    def __exit__(self, exception_type: type[BaseException] | None, *_: object) -> None:
+        if exception_type is None:
+            self._write_block()
         self._close_file()
         self._users.close()
 
