@@ -214,8 +214,10 @@ def staged(final: Path, *, marker: str = SUCCESS) -> Iterator[Path]:
         _require_replaceable(final, marker)
         staging.mkdir()
     except OSError as error:
+        # A file where a folder would have to be.
+        reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
         raise UserError(
-            f"{final} cannot be written ({error.filename}: {error.strerror}): choose another place"
+            f"{final} cannot be written ({error.filename}: {reason}): choose another place"
         ) from error
     try:
         yield staging
