@@ -67,10 +67,12 @@ class SessionTable:
 
 
 def concatenate(tables: Sequence[SessionTable]) -> SessionTable:
-    """One table of all the users of `tables`, in order."""
+    """One table of all the users of `tables`, one or more, in order."""
     splits = [np.zeros(1, np.int64)]
+    num_sessions = 0
     for table in tables:
-        splits.append(table.row_splits[1:] + splits[-1][-1])
+        splits.append(table.row_splits[1:] + num_sessions)
+        num_sessions += table.num_sessions
     columns = {
         field.name: np.concatenate([getattr(table, field.name) for table in tables])
         for field in fields(SessionTable)
