@@ -1,9 +1,11 @@
 """Runs the sessionise pipeline and makes its output official: the library behind the command."""
 
+import contextlib
 import json
 import logging as python_logging
-import re
-from collections.abc import Sequence
+import os
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +17,7 @@ from apache_beam.runners.runner import create_runner
 from beam_pipelines import pipeline as graph
 from beam_pipelines import sources
 from beam_pipelines.config import SessionizeConfig
+from beam_pipelines.rules.spill import Spill
 from beam_pipelines.rules.tally import DUPLICATES, KEPT, READ, REJECTED, Tally
 from beam_pipelines.sources.base import Source, Unit
 from beam_pipelines.sources.files import find_files
@@ -28,8 +31,8 @@ _DIRECT_RUNNER: Final = "DirectRunner"
 _IN_PROCESS_RUNNER: Final = "FnApiRunner"
 """What Beam's DirectRunner comes to, but for its attempt to download another one first."""
 
-_USER_ERROR: Final = re.compile(r"^(?:[\w.]*\.)?UserError: (.+)$", re.M)
-_STEP_OF_ERROR: Final = re.compile(r" \[while running .*")
+_MAX_THREADS: Final = 8
+"""Each holds a bucket in memory."""
 
 
 def sessionize(
@@ -52,15 +55,41 @@ def sessionize(
     source = sources.create(config.listens_format, ignored_columns=config.ignore_columns)
     units = find_units(source, config.listens)
     users = [str(path) for path in _user_files(config.users)]
-    _quieten_beam()
+    # Beam tells much of itself, of no use to who runs the job.
+    python_logging.getLogger("apache_beam").setLevel(python_logging.WARNING)
     logging.info("Sessionising %d files into %s", len({unit.path for unit in units}), config.output)
     with staged(config.output) as staging:
         pipeline = _new_pipeline(options)
-        graph.build(pipeline, config, source=source, units=units, users=users, staging=str(staging))
-        _run(pipeline)
+        with _spill(runner, staging) as spill:
+            graph.build(
+                pipeline,
+                config,
+                source=source,
+                units=units,
+                users=users,
+                staging=str(staging),
+                spill=spill,
+            )
+            pipeline.run().wait_until_finish()
         manifest = _finish(config, staging)
     _log_summary(manifest, config.output)
     return manifest
+
+
+@contextlib.contextmanager
+def _spill(runner: str, staging: Path) -> Iterator[Spill]:
+    """To disk where the shuffle would be in this process' memory, else along with the rows."""
+    if not _is_direct(runner):
+        yield Spill()
+        return
+    directory = staging / "spill"
+    directory.mkdir()
+    yield Spill(str(directory))
+    shutil.rmtree(directory)
+
+
+def _is_direct(runner: str) -> bool:
+    return runner.lower() in (_DIRECT_RUNNER.lower(), _IN_PROCESS_RUNNER.lower())
 
 
 def find_units(source: Source, patterns: Sequence[str]) -> list[Unit]:
@@ -78,7 +107,7 @@ def find_units(source: Source, patterns: Sequence[str]) -> list[Unit]:
 
 def pipeline_options(runner: str, arguments: Sequence[str]) -> PipelineOptions:
     """Raises `UserError` for arguments that no part of Beam knows."""
-    name = _IN_PROCESS_RUNNER if runner.lower() == _DIRECT_RUNNER.lower() else runner
+    name = _IN_PROCESS_RUNNER if _is_direct(runner) else runner
     try:
         create_runner(name)
     except (ValueError, ImportError, AttributeError) as error:
@@ -89,7 +118,12 @@ def pipeline_options(runner: str, arguments: Sequence[str]) -> PipelineOptions:
             f"unknown flag {' '.join(unknown)}: --help lists the job's flags; others must be "
             "pipeline options of Apache Beam"
         )
-    return PipelineOptions([*arguments, f"--runner={name}"])
+    threads = []
+    if _is_direct(runner) and not any("direct_" in argument for argument in arguments):
+        # NumPy and Arrow work side by side in one process; more processes would each import them.
+        workers = min(os.cpu_count() or 1, _MAX_THREADS)
+        threads = ["--direct_running_mode=multi_threading", f"--direct_num_workers={workers}"]
+    return PipelineOptions([*arguments, *threads, f"--runner={name}"])
 
 
 def _unknown_arguments(arguments: Sequence[str]) -> list[str]:
@@ -120,35 +154,15 @@ def _new_pipeline(options: PipelineOptions) -> beam.Pipeline:
         raise UserError(f"the runner's options do not fit: {error}") from error
 
 
-def _run(pipeline: beam.Pipeline) -> None:
-    try:
-        result = pipeline.run()
-        result.wait_until_finish()
-    except UserError as error:
-        raise UserError(_STEP_OF_ERROR.sub("", str(error))) from error
-    except Exception as error:
-        # A worker's error arrives as text, in an error of the runner's.
-        found = _USER_ERROR.findall(str(error))
-        if found:
-            raise UserError(_STEP_OF_ERROR.sub("", found[-1])) from error
-        raise
-
-
-def _quieten_beam() -> None:
-    """Beam tells much of itself, and every error with its way through Beam."""
-    python_logging.getLogger("apache_beam").setLevel(python_logging.WARNING)
-    python_logging.getLogger("apache_beam.runners.common").addFilter(_is_no_user_error)
-
-
-def _is_no_user_error(record: python_logging.LogRecord) -> bool:
-    return not (record.exc_info and isinstance(record.exc_info[1], UserError))
-
-
 def _finish(config: SessionizeConfig, staging: Path) -> Manifest:
     """Writes the manifest of what the pipeline has left in `staging`."""
     path = staging / REPORT
     parts = json.loads(path.read_text(encoding="utf-8"))
     path.unlink()
+    failures = sorted({part["failure"] for part in parts if "failure" in part})
+    if failures:
+        more = f" (and {len(failures) - 1} more like this)" if failures[1:] else ""
+        raise UserError(failures[0] + more)
     (tally,) = (Tally(**part["tally"]) for part in parts if "tally" in part)
     if not tally.counters.get(KEPT):
         raise UserError(_nothing_kept(config, tally, staging))

@@ -1,12 +1,12 @@
 """The graph of the sessionise job, from units of files to everything in the staging directory.
 
-    units ─ReadListens─▶ (bucket, listens) ┐
-    users ─ReadUsers───▶ (bucket, ages)    ├─CoGroupByKey─▶ SequenceUsers ─▶ coded sessions
-                                           ┘                      │ counts        │
-                                                                  ▼               ▼
-                                                             vocabulary ──▶ WriteShard ─▶ TFRecords
+    units ─ReadListens─▶ listens ┐
+    users ─ReadUsers───▶ ages ───┴▶ SequenceUsers ┬▶ coded sessions ───────────┐
+                     by hash bucket of the user   └▶ counts ─MergeCounts─▶ rows ┴▶ WriteShard
+                                                                  └▶ WriteVocabulary
 
-Rows that are no listens, and a tally of what happened to every row, leave at the side.
+Rows that are no listens, and a tally of what happened to every row, leave at the side. What is
+large goes by way of a `Spill`.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ import apache_beam as beam
 from apache_beam.pvalue import AsSingleton
 
 from beam_pipelines.config import SessionizeConfig
+from beam_pipelines.rules.spill import Spill
 from beam_pipelines.rules.tally import Tally
-from beam_pipelines.rules.vocabulary import merge_counts
 from beam_pipelines.sources.base import Source, Unit
 from beam_pipelines.transforms.read import (
     LISTENS,
@@ -26,10 +26,16 @@ from beam_pipelines.transforms.read import (
     ReadListens,
     ReadUsers,
 )
-from beam_pipelines.transforms.sequence import COUNTS, SequenceUsers
+from beam_pipelines.transforms.sequence import (
+    COUNTS,
+    ROWS,
+    SESSIONS,
+    VOCABULARY,
+    MergeCounts,
+    SequenceUsers,
+)
 from beam_pipelines.transforms.write import WriteRejected, WriteReport, WriteShard, WriteVocabulary
 
-SESSIONS = "sessions"
 _BUCKETS = "buckets"
 
 
@@ -41,15 +47,16 @@ def build(
     units: Sequence[Unit],
     users: Sequence[str],
     staging: str,
+    spill: Spill,
 ) -> None:
-    """Adds the whole job to a pipeline; `staging` must be reachable by every worker."""
+    """Adds the whole job to a pipeline; every worker must reach `staging`."""
     num_shards = config.num_shards
     listens = (
         pipeline
         | "Units" >> beam.Create(units)
         | "SpreadUnits" >> beam.Reshuffle()
         | "ReadListens"
-        >> beam.ParDo(ReadListens(source, num_shards)).with_outputs(
+        >> beam.ParDo(ReadListens(source, num_shards, spill)).with_outputs(
             REJECTED_LINES, TALLY, main=LISTENS
         )
     )
@@ -73,7 +80,7 @@ def build(
         {LISTENS: listens[LISTENS], USERS: ages[USERS], _BUCKETS: buckets}
         | "GroupByBucket" >> beam.CoGroupByKey()
         | "SequenceUsers"
-        >> beam.ParDo(SequenceUsers(config), AsSingleton(split)).with_outputs(
+        >> beam.ParDo(SequenceUsers(config, spill), AsSingleton(split)).with_outputs(
             COUNTS, TALLY, main=SESSIONS
         )
     )
@@ -81,16 +88,16 @@ def build(
         sequences[COUNTS]
         | "GatherCounts" >> beam.combiners.ToList()
         | "MergeCounts"
-        >> beam.Map(
-            merge_counts,
-            min_track_listens=config.min_track_listens,
-            max_stream_sources=config.max_stream_sources,
-        )
+        >> beam.ParDo(MergeCounts(config, spill)).with_outputs(VOCABULARY, main=ROWS)
     )
-    shards = sequences[SESSIONS] | "WriteShards" >> beam.ParDo(
-        WriteShard(staging, num_shards), AsSingleton(vocabulary)
+    shards = (
+        {SESSIONS: sequences[SESSIONS], ROWS: vocabulary[ROWS]}
+        | "GroupRowsByBucket" >> beam.CoGroupByKey()
+        | "WriteShards" >> beam.ParDo(WriteShard(staging, num_shards))
     )
-    vocabularies = vocabulary | "WriteVocabulary" >> beam.ParDo(WriteVocabulary(staging))
+    vocabularies = vocabulary[VOCABULARY] | "WriteVocabulary" >> beam.ParDo(
+        WriteVocabulary(staging)
+    )
 
     paths = [*dict.fromkeys(unit.path for unit in units), *users]
     _ = (

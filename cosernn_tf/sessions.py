@@ -28,6 +28,8 @@ NULL: Final = -1
 SKIP_MS: Final = 30_000
 """A listen that is played for less counts as skipped where the log does not say (decision 2)."""
 
+_KEY_BITS: Final = 63
+
 _FIRST_WEEKDAY: Final = 3
 """1 January 1970 was a Thursday."""
 
@@ -84,7 +86,7 @@ def in_order(listens: Listens) -> Listens:
     Of listens equal in these three, that which was played longest is kept, then by the other
     columns, so that the choice does not depend on the order of the rows.
     """
-    rows = np.lexsort((listens.track, listens.timestamp, listens.user))
+    rows = _sort(listens)
     equals_last = np.zeros(len(rows), bool)
     equals_last[1:] = np.logical_and.reduce(
         [
@@ -106,6 +108,22 @@ def in_order(listens: Listens) -> Listens:
     ]
     rows[involved] = rows[involved][np.lexsort((*others, -part.ms_played, group))]
     return listens.take(rows[~equals_last])
+
+
+def _sort(listens: Listens) -> np.ndarray:
+    """(n,) rows by (user, timestamp, track)."""
+    if not len(listens):
+        return np.zeros(0, np.int64)
+    time = listens.timestamp - listens.timestamp.min()
+    time_bits = int(time.max()).bit_length()
+    track_bits = int(listens.track.max()).bit_length()
+    if int(listens.user.max()).bit_length() + time_bits + track_bits > _KEY_BITS:
+        return np.lexsort((listens.track, time, listens.user))
+    # One key a listen sorts several times faster than three.
+    key = listens.user.astype(np.int64) << (time_bits + track_bits)
+    key |= time << track_bits
+    key |= listens.track
+    return np.argsort(key)
 
 
 def ends(listens: Listens) -> np.ndarray:

@@ -2,16 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_pipelines.rules.checks import CLEAN_SCHEMA
+from beam_pipelines.rules.spill import Part, from_bytes, load
 from cosernn_tf.sessions import NULL, Listens, shard_of
-
-_COMPRESSION: Final = "lz4"
 
 
 @dataclass(frozen=True)
@@ -27,21 +25,6 @@ class Bucket:
     """(sources,) string, ascending."""
 
 
-def to_bytes(table: pa.Table) -> bytes:
-    """Arrow IPC stream."""
-    sink = pa.BufferOutputStream()
-    options = pa.ipc.IpcWriteOptions(compression=_COMPRESSION)
-    with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
-        writer.write_table(table)
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
-
-
-def from_bytes(data: bytes) -> pa.Table:
-    with pa.ipc.open_stream(data) as reader:
-        return reader.read_all()
-
-
 def split_by_bucket(table: pa.Table, num_buckets: int) -> Iterator[tuple[int, pa.Table]]:
     """The rows of each bucket that has any, by `shard_of` their column `user_id`."""
     users = table["user_id"].combine_chunks().dictionary_encode()
@@ -55,9 +38,9 @@ def split_by_bucket(table: pa.Table, num_buckets: int) -> Iterator[tuple[int, pa
         yield number, rows.slice(starts[number], counts[number])
 
 
-def gather_bucket(parts: Iterable[bytes]) -> Bucket:
+def gather_bucket(parts: Iterable[Part]) -> Bucket:
     """The bucket of all the parts (Arrow IPC of `CLEAN_SCHEMA`), in any order."""
-    tables = [from_bytes(part) for part in parts]
+    tables = [from_bytes(load(part)) for part in parts]
     table = pa.concat_tables(tables) if tables else CLEAN_SCHEMA.empty_table()
     user, user_id = _codes(table["user_id"])
     track, track_id = _codes(table["track_id"])

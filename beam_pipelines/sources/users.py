@@ -39,14 +39,13 @@ def check_users_file(path: Path) -> None:
 
 
 def read_users(path: str) -> Iterator[tuple[pa.Table, tuple[RejectedRow, ...]]]:
-    """Batches of users: tables of `user_id`, `age` (`AGE_UNKNOWN` for null), and bad rows."""
+    """Batches of users: tables of `user_id`, `age` (`AGE_UNKNOWN` for null), and bad rows.
+
+    Raises:
+        UserError: The file is damaged.
+    """
     if suffix_of(Path(path)) == ".parquet":
-        first = 1
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(ROWS_PER_BATCH, columns=USER_SCHEMA.names):
-                rows = np.arange(first, first + batch.num_rows)
-                first += batch.num_rows
-                yield _check(batch["user_id"], batch["age"], rows, ())
+        yield from _read_parquet(path)
         return
     names = read_header(path, delimiter=",")
     for raw in read_delimited(path, delimiter=",", names=names, has_header=True, quoted=True):
@@ -54,6 +53,18 @@ def read_users(path: str) -> Iterator[tuple[pa.Table, tuple[RejectedRow, ...]]]:
             yield _check(raw.columns["user_id"], raw.columns["age"], raw.rows, raw.malformed)
         else:
             yield _check(pa.nulls(0), pa.nulls(0), raw.rows, raw.malformed)
+
+
+def _read_parquet(path: str) -> Iterator[tuple[pa.Table, tuple[RejectedRow, ...]]]:
+    first = 1
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(ROWS_PER_BATCH, columns=USER_SCHEMA.names):
+                rows = np.arange(first, first + batch.num_rows)
+                first += batch.num_rows
+                yield _check(batch["user_id"], batch["age"], rows, ())
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"--users={path} is damaged: {error}") from error
 
 
 def _check(

@@ -6,52 +6,64 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import apache_beam as beam
+import pyarrow as pa
 from absl import logging
 from apache_beam.pvalue import TaggedOutput
 
-from beam_pipelines.rules.buckets import split_by_bucket, to_bytes
-from beam_pipelines.rules.checks import check_listens
+from beam_pipelines.rules.buckets import split_by_bucket
+from beam_pipelines.rules.checks import CheckedListens, check_listens
+from beam_pipelines.rules.spill import Spill, to_bytes
 from beam_pipelines.rules.tally import READ, REJECTED, Tally
 from beam_pipelines.sources.base import RejectedRow, Source, Unit
 from beam_pipelines.sources.users import read_users
+from cosernn_tf.errors import UserError
 
 LISTENS: Final = "listens"
 USERS: Final = "users"
 REJECTED_LINES: Final = "rejected"
 TALLY: Final = "tally"
+FAILURES: Final = "failures"
 
 _PROGRESS_SECONDS: Final = 5
 
 
 class ReadListens(beam.DoFn):
-    """From units of files to (bucket, Arrow IPC of clean listens).
+    """From units of files to (bucket, part: Arrow IPC of clean listens).
 
-    Tagged outputs: `REJECTED_LINES`, (file, (row, JSON line)) of each rejected row, and `TALLY`.
+    Tagged outputs: `REJECTED_LINES`, (file, (row, JSON line)) of each rejected row, `TALLY`, and
+    `FAILURES`, what is wrong with a file that cannot be read.
     """
 
-    def __init__(self, source: Source, num_buckets: int) -> None:
+    def __init__(self, source: Source, num_buckets: int, spill: Spill) -> None:
         self._source = source
         self._num_buckets = num_buckets
+        self._spill = spill
 
     def process(self, unit: Unit) -> Iterator[Any]:
-        for raw in self._source.read(unit):
-            checked = check_listens(raw)
-            clean = checked.clean
-            counters = {
-                READ: len(raw.rows) + len(raw.malformed),
-                "devices_other": checked.other_devices,
-                **_by_reason(REJECTED, checked.rejected),
-            }
-            count(counters)
-            times = clean["timestamp"].to_numpy()
-            span = (int(times.min()), int(times.max())) if len(times) else (None, None)
-            yield TaggedOutput(TALLY, Tally(counters, *span))
-            yield from _rejected_lines(unit.path, checked.rejected)
-            for bucket, rows in split_by_bucket(clean, self._num_buckets):
-                yield bucket, to_bytes(rows)
+        try:
+            for raw in self._source.read(unit):
+                yield from self._sorted(check_listens(raw), unit)
+        except UserError as error:
+            yield TaggedOutput(FAILURES, str(error))
         logging.log_every_n_seconds(
             logging.INFO, "Read %s, part %d", _PROGRESS_SECONDS, unit.path, unit.part
         )
+
+    def _sorted(self, checked: CheckedListens, unit: Unit) -> Iterator[Any]:
+        clean, rejected = checked.clean, checked.rejected
+        counters = {
+            READ: clean.num_rows + len(rejected),
+            "devices_other": checked.other_devices,
+            **_by_reason(REJECTED, rejected),
+        }
+        count(counters)
+        times = clean["timestamp"].to_numpy()
+        span = (int(times.min()), int(times.max())) if len(times) else (None, None)
+        yield TaggedOutput(TALLY, Tally(counters, *span))
+        yield from _rejected_lines(unit.path, rejected)
+        buckets = dict(split_by_bucket(clean, self._num_buckets))
+        parts = self._spill.put([to_bytes(rows) for rows in buckets.values()])
+        yield from zip(buckets, parts, strict=True)
 
 
 class ReadUsers(beam.DoFn):
@@ -61,16 +73,24 @@ class ReadUsers(beam.DoFn):
         self._num_buckets = num_buckets
 
     def process(self, path: str) -> Iterator[Any]:
-        for table, rejected in read_users(path):
-            counters = {
-                "users_read": table.num_rows + len(rejected),
-                **_by_reason(REJECTED, rejected),
-            }
-            count(counters)
-            yield TaggedOutput(TALLY, Tally(counters))
-            yield from _rejected_lines(path, rejected)
-            for bucket, rows in split_by_bucket(table, self._num_buckets):
-                yield bucket, to_bytes(rows)
+        try:
+            for table, rejected in read_users(path):
+                yield from self._sorted(table, rejected, path)
+        except UserError as error:
+            yield TaggedOutput(FAILURES, str(error))
+
+    def _sorted(
+        self, table: pa.Table, rejected: tuple[RejectedRow, ...], path: str
+    ) -> Iterator[Any]:
+        counters = {
+            "users_read": table.num_rows + len(rejected),
+            **_by_reason(REJECTED, rejected),
+        }
+        count(counters)
+        yield TaggedOutput(TALLY, Tally(counters))
+        yield from _rejected_lines(path, rejected)
+        for bucket, rows in split_by_bucket(table, self._num_buckets):
+            yield bucket, to_bytes(rows)
 
 
 def count(counters: dict[str, int]) -> None:

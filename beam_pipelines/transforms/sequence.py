@@ -1,47 +1,45 @@
 """From the listens of a bucket to the session sequences of its users."""
 
 import dataclasses
+import pickle
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final
 
 import apache_beam as beam
 import numpy as np
-import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 
 from beam_pipelines.config import SessionizeConfig
-from beam_pipelines.rules.buckets import Bucket, from_bytes, gather_bucket
+from beam_pipelines.rules.buckets import Bucket, gather_bucket
+from beam_pipelines.rules.spill import Part, Spill, from_bytes, load
 from beam_pipelines.rules.tally import DUPLICATES, KEPT, Tally
-from beam_pipelines.rules.vocabulary import Counts, count_values
+from beam_pipelines.rules.vocabulary import count_values, merge_counts
 from beam_pipelines.transforms.read import LISTENS, TALLY, USERS, count
 from cosernn_tf.schema import AGE_UNKNOWN
 from cosernn_tf.sessions import Sessions, in_order, infer_skipped, sessionize
 from cosernn_tf.table import SessionTable
 from cosernn_tf.workspace import Split
 
+SESSIONS: Final = "sessions"
 COUNTS: Final = "counts"
-
-
-@dataclass(frozen=True)
-class CodedSessions:
-    """Sessions of a bucket before the vocabularies are known."""
-
-    bucket: int
-    table: SessionTable
-    """Tracks and stream sources are rows of these:"""
-    track_id: pa.Array
-    stream_source: pa.Array
+ROWS: Final = "rows"
+VOCABULARY: Final = "vocabulary"
 
 
 class SequenceUsers(beam.DoFn):
-    """From (bucket, its grouped inputs) to `CodedSessions`; tagged outputs `COUNTS` and `TALLY`."""
+    """From (bucket, its grouped inputs) to (bucket, pickled `SessionTable` with codes).
 
-    def __init__(self, config: SessionizeConfig) -> None:
+    Tagged outputs: `COUNTS`, (bucket, pickled `Counts`), whose values the codes stand for, and
+    `TALLY`.
+    """
+
+    def __init__(self, config: SessionizeConfig, spill: Spill) -> None:
         self._gap_seconds = config.session_gap_seconds
+        self._spill = spill
 
     def process(
-        self, element: tuple[int, dict[str, Iterable[bytes]]], split: Split
+        self, element: tuple[int, dict[str, Iterable[Part]]], split: Split
     ) -> Iterator[Any]:
         number, inputs = element
         bucket = gather_bucket(inputs[LISTENS])
@@ -50,11 +48,39 @@ class SequenceUsers(beam.DoFn):
         counters |= age_counters
         count(counters)
         yield TaggedOutput(TALLY, Tally(counters))
-        counts: Counts = count_values(
+        counts = count_values(
             sessions, split, track_id=bucket.track_id, stream_source=bucket.stream_source
         )
-        yield TaggedOutput(COUNTS, counts)
-        yield CodedSessions(number, _compact(sessions.table), bucket.track_id, bucket.stream_source)
+        table, counted = self._spill.put(
+            [pickle.dumps(_compact(sessions.table)), pickle.dumps(counts)]
+        )
+        yield TaggedOutput(COUNTS, (number, counted))
+        yield number, table
+
+
+class MergeCounts(beam.DoFn):
+    """From the counts of all buckets, a list, to (bucket, `Rows`); tagged output `VOCABULARY`."""
+
+    def __init__(self, config: SessionizeConfig, spill: Spill) -> None:
+        self._min_track_listens = config.min_track_listens
+        self._max_stream_sources = config.max_stream_sources
+        self._spill = spill
+
+    def process(self, counts: list[tuple[int, Part]]) -> Iterator[Any]:
+        numbers, parts = zip(*sorted(counts, key=itemgetter(0)), strict=True)
+        vocabulary = merge_counts(
+            map(unpickled, parts),
+            min_track_listens=self._min_track_listens,
+            max_stream_sources=self._max_stream_sources,
+        )
+        yield TaggedOutput(VOCABULARY, vocabulary)
+        for number, rows in zip(numbers, vocabulary.rows(map(unpickled, parts)), strict=True):
+            yield number, self._spill.put([pickle.dumps(rows)])[0]
+
+
+def unpickled(part: Part) -> Any:
+    """What a step of this module has pickled."""
+    return pickle.loads(load(part))
 
 
 def sequence_bucket(
@@ -86,12 +112,12 @@ def sequence_bucket(
     return sessions, counters
 
 
-def ages_of(user_id: np.ndarray, parts: Iterable[bytes]) -> tuple[np.ndarray, dict[str, int]]:
+def ages_of(user_id: np.ndarray, parts: Iterable[Part]) -> tuple[np.ndarray, dict[str, int]]:
     """Ages of users (n,) as strings, and counters; the greatest where a user has several ages."""
     found: dict[str, int] = {}
     rows = 0
     for part in parts:
-        table = from_bytes(part)
+        table = from_bytes(load(part))
         rows += table.num_rows
         for user, age in zip(table["user_id"].to_pylist(), table["age"].to_pylist(), strict=True):
             found[user] = max(age, found.get(user, AGE_UNKNOWN))

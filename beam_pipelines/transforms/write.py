@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from absl import logging
 
+from beam_pipelines.rules.spill import Part
 from beam_pipelines.rules.vocabulary import Vocabulary
-from beam_pipelines.transforms.sequence import CodedSessions
+from beam_pipelines.transforms.sequence import ROWS, SESSIONS, unpickled
 from cosernn_tf.records import write_records
 from cosernn_tf.schema import DEVICES
 from cosernn_tf.sessions import recode
@@ -36,19 +37,17 @@ def shard_name(number: int, num_shards: int) -> str:
 
 
 class WriteShard(beam.DoFn):
-    """Writes the TFRecord file of a bucket, users in the order of their ids."""
+    """Writes the TFRecord file of a bucket, from its coded sessions and their rows."""
 
     def __init__(self, directory: str, num_shards: int) -> None:
         self._directory = Path(directory)
         self._num_shards = num_shards
 
-    def process(self, sessions: CodedSessions, vocabulary: Vocabulary) -> Iterator[dict[str, Any]]:
-        table = recode(
-            sessions.table,
-            track=vocabulary.track_rows(sessions.track_id),
-            stream_source=vocabulary.stream_source_rows(sessions.stream_source),
-        )
-        name = shard_name(sessions.bucket, self._num_shards)
+    def process(self, element: tuple[int, dict[str, Iterable[Part]]]) -> Iterator[dict[str, Any]]:
+        number, inputs = element
+        (coded,), (rows,) = (map(unpickled, inputs[name]) for name in (SESSIONS, ROWS))
+        table = recode(coded, track=rows.track, stream_source=rows.stream_source)
+        name = shard_name(number, self._num_shards)
         data = write_records(table)
         write_whole(self._directory / name, data)
         logging.log_every_n_seconds(logging.INFO, "Wrote %s", _PROGRESS_SECONDS, name)

@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -292,6 +293,8 @@ BAD_INPUT = [
     (["--listens=milliseconds.csv"], "not milliseconds"),
     (["--listens=broken.parquet"], "broken.parquet is damaged"),
     (["--listens=broken.csv.gz"], "broken.csv.gz"),
+    (["--listens=good.csv,torn.parquet"], "torn.parquet is damaged in row group 0"),
+    (["--listens=good.csv", "--users=torn_users.parquet"], "torn_users.parquet is damaged"),
     (["--listens=good.csv", "--listens_format=spotfy"], "listens_format"),
     (["--listens=good.csv", "--num_shards=0"], "--num_shards=0"),
     (["--listens=good.csv", "--test_days=-1"], "--test_days=-1"),
@@ -318,9 +321,19 @@ def bad_folder(tmp_path_factory) -> Path:
     row = {"user_id": "u", "track_id": "t", "timestamp": 5}
     path = write_parquet(root / "broken.parquet", [row] * 1000)
     path.write_bytes(path.read_bytes()[:-40])
+    torn_after_the_header(write_parquet(root / "torn.parquet", random_rows(0)))
+    users = pa.table({"user_id": [f"u{n}" for n in range(5000)], "age": [30] * 5000})
+    pq.write_table(users, root / "torn_users.parquet")
+    torn_after_the_header(root / "torn_users.parquet")
     path = write_bytes(root / "broken.csv.gz", good.encode() * 1000)
     path.write_bytes(path.read_bytes()[:-30])
     return root
+
+
+def torn_after_the_header(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[4:200] = bytes(196)
+    path.write_bytes(bytes(data))
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from beam_pipelines.rules.buckets import gather_bucket, to_bytes
+from beam_pipelines.rules.buckets import gather_bucket
 from beam_pipelines.rules.checks import check_listens
+from beam_pipelines.rules.spill import to_bytes
 from cosernn_tf.schema import DEVICES
 from cosernn_tf.sessions import (
     Listens,
@@ -51,6 +52,22 @@ def test_order_is_by_user_time_track_whatever_the_rows_order():
         ordered = in_order(data.take(np.array(order)))
         assert ordered.user.tolist() == [0, 0, 0, 1]
         assert ordered.track.tolist() == [4, 3, 9, 5]
+
+
+def test_order_holds_where_one_key_cannot_take_all_columns():
+    """Times over two thousand years and many codes: more than 63 bits."""
+    rng = np.random.default_rng(0)
+    rows = np.stack(
+        [
+            rng.integers(0, 3, 500) * 2**20,
+            rng.integers(0, 2, 500) * 2**19,
+            rng.integers(0, 3, 500) * 2**36,
+        ],
+        axis=1,
+    )
+    ordered = in_order(listens(*map(tuple, rows.tolist())))
+    found = zip(ordered.user, ordered.timestamp, ordered.track, strict=True)
+    assert list(found) == sorted({(user, time, track) for user, track, time in rows.tolist()})
 
 
 def test_of_duplicates_the_longest_played_is_kept_whatever_the_rows_order():

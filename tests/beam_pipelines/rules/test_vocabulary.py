@@ -6,8 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from beam_pipelines.rules.buckets import from_bytes, gather_bucket, split_by_bucket, to_bytes
+from beam_pipelines.rules import vocabulary as vocabularies
+from beam_pipelines.rules.buckets import gather_bucket, split_by_bucket
 from beam_pipelines.rules.checks import check_listens
+from beam_pipelines.rules.spill import Spill, from_bytes, load, to_bytes
 from beam_pipelines.rules.tally import Tally
 from beam_pipelines.rules.vocabulary import count_values, merge_counts
 from beam_pipelines.transforms.sequence import sequence_bucket
@@ -66,8 +68,9 @@ def test_an_empty_bucket():
     assert counters["kept"] == 0
 
 
-@pytest.mark.parametrize("min_track_listens", [0, 23])
-def test_vocabularies_equal_plain_counts(rows, min_track_listens):
+@pytest.mark.parametrize(("min_track_listens", "at_once"), [(0, 10**6), (23, 30)])
+def test_vocabularies_equal_plain_counts(rows, min_track_listens, at_once, monkeypatch):
+    monkeypatch.setattr(vocabularies, "_VALUES_AT_ONCE", at_once)
     starts = sorted(s.start for own in sessions_of(rows).values() for s in own)
     split = Split(starts[len(starts) // 2], starts[-1])
     tracks: collections.Counter[str] = collections.Counter()
@@ -91,13 +94,34 @@ def test_vocabularies_equal_plain_counts(rows, min_track_listens):
     expected = [item for item in expected if item[1] >= min_track_listens]
     assert [tuple(row.values()) for row in vocabulary.tracks.to_pylist()] == expected
     assert len(expected) < 25 or min_track_listens == 0
-    found = vocabulary.track_rows(pa.array([expected[2][0], "stranger", expected[0][0]]))
-    assert found.tolist() == [2, -2, 0]
-    assert len(vocabulary.stream_sources) == 3
-    assert vocabulary.stream_sources[0] == "unknown"
-    known = vocabulary.stream_sources[2]
-    sources = vocabulary.stream_source_rows(pa.array([None, known, "stranger"], pa.string()))
-    assert sources.tolist() == [0, 2, 0]
+    row_of = {track: row for row, (track, _) in enumerate(expected)}
+    sources = vocabulary.stream_sources
+    assert len(sources) == 3
+    assert sources[0] == "unknown"
+    assert set(sources[1:]) < {"charts", "radio", "user playlist"}
+    for bucket, found in zip(counts, vocabulary.rows(counts), strict=True):
+        tracks_of_bucket = bucket.tracks["value"].to_pylist()
+        assert found.track.tolist() == [row_of.get(track, -2) for track in tracks_of_bucket]
+        assert found.stream_source.tolist() == [
+            sources.index(source) if source in sources else 0
+            for source in bucket.stream_sources["value"].to_pylist()
+        ]
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_parts_come_back_as_they_were(tmp_path, on_disk):
+    spill = Spill(str(tmp_path) if on_disk else None)
+    contents = [b"one", b"", b"three" * 1000]
+    assert [load(part) for part in spill.put(contents)] == contents
+    assert len(list(tmp_path.iterdir())) == on_disk
+
+
+def test_a_part_that_is_cut_short_is_an_error(tmp_path):
+    (part,) = Spill(str(tmp_path)).put([b"whole"])
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(b"who")
+    with pytest.raises(OSError, match="shorter than it was written"):
+        load(part)
 
 
 def test_tallies_add_up():

@@ -5,6 +5,7 @@ from apache_beam.metrics import MetricsFilter
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from beam_pipelines import sources
+from beam_pipelines.rules.spill import Spill
 from beam_pipelines.transforms.read import REJECTED_LINES, TALLY, ReadListens, ReadUsers
 
 from ..files import write_bytes, write_parquet
@@ -27,7 +28,9 @@ def test_read_listens_counts_what_it_reads_and_rejects(tmp_path):
     outputs = (
         pipeline
         | beam.Create(units)
-        | beam.ParDo(ReadListens(source, 3)).with_outputs(REJECTED_LINES, TALLY, main="listens")
+        | beam.ParDo(ReadListens(source, 3, Spill())).with_outputs(
+            REJECTED_LINES, TALLY, main="listens"
+        )
     )
     path = tmp_path / "rejected"
     _ = (

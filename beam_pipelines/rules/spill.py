@@ -1,0 +1,71 @@
+"""What steps hand on: bytes, or where on disk they are, so that a runner's memory stays small."""
+
+import os
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Spilled:
+    """A stretch of a file."""
+
+    path: str
+    offset: int
+    length: int
+
+
+Part = bytes | Spilled
+
+
+@dataclass(frozen=True)
+class Spill:
+    """Where the parts of a run go: a directory that every worker reaches, or along with the rows.
+
+    Runners that shuffle through the memory of one process need the directory.
+    """
+
+    directory: str | None = None
+
+    def put(self, parts: Sequence[bytes]) -> list[Part]:
+        """Puts parts away; `load` gets them back. One file holds all of a call's."""
+        if self.directory is None:
+            return list(parts)
+        path = Path(self.directory) / uuid.uuid4().hex
+        placed: list[Part] = []
+        offset = 0
+        with path.open("wb") as file:
+            for part in parts:
+                file.write(part)
+                placed.append(Spilled(str(path), offset, len(part)))
+                offset += len(part)
+        return placed
+
+
+def load(part: Part) -> bytes:
+    """The bytes of a part."""
+    if isinstance(part, bytes):
+        return part
+    with open(part.path, "rb") as file:
+        data = os.pread(file.fileno(), part.length, part.offset)
+    if len(data) != part.length:
+        raise OSError(f"{part.path} is shorter than it was written: is the disk full?")
+    return data
+
+
+def to_bytes(table: pa.Table) -> bytes:
+    """Arrow IPC stream."""
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
+        writer.write_table(table)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def from_bytes(data: bytes) -> pa.Table:
+    with pa.ipc.open_stream(data) as reader:
+        return reader.read_all()
