@@ -1,0 +1,103 @@
+"""The feed: every training session once an epoch, in an order that only the seed decides."""
+
+import collections
+
+import numpy as np
+import pytest
+
+from cosernn_tf.dataset import read_all
+from cosernn_tf.features import embed_sessions
+from tests.cosernn_tf.training.conftest import open_feed
+
+
+@pytest.fixture(scope="module")
+def small_blocks(workspace):
+    """Shards are read anew in every epoch, one or two at a time."""
+    feed = open_feed(workspace, sessions_per_block=250)
+    assert len(list(feed.blocks())) >= 2
+    return feed
+
+
+def batches(feed, *, epoch=1, seed=1, batch_size=3, max_sessions=20):
+    return list(
+        feed.training_batches(
+            epoch=epoch, batch_size=batch_size, max_sessions=max_sessions, seed=seed
+        )
+    )
+
+
+def targets(feed, batch):
+    """The targets of a batch, as bytes; random sessions have different ones."""
+    places = [(group, np.nonzero(group.weight)) for group in batch]
+    return [row.tobytes() for group, place in places for row in group.target[place]]
+
+
+@pytest.mark.parametrize("which", ["feed", "small_blocks"])
+def test_an_epoch_has_every_training_pair_once(request, which):
+    feed = request.getfixturevalue(which)
+    table = read_all(feed.sessions)
+    played = embed_sessions(table, feed._track_embeddings).played
+    training = table.session_start < feed.sessions.manifest.split.validation_start
+    expected = collections.Counter(row.tobytes() for row in played[training] if row.any())
+    found = collections.Counter(
+        target for batch in batches(feed) for target in targets(feed, batch)
+    )
+    assert found == expected
+    assert feed.training_pairs == expected.total()
+
+
+def test_batches_have_the_asked_number_of_windows(feed):
+    sizes = [sum(len(group.weight) for group in batch) for batch in batches(feed)]
+    assert set(sizes[:-1]) == {3}
+    assert 1 <= sizes[-1] <= 3
+    longest = max(group.weight.shape[1] for batch in batches(feed) for group in batch)
+    assert longest == 20
+
+
+@pytest.mark.parametrize("which", ["feed", "small_blocks"])
+def test_the_order_depends_on_seed_and_epoch_only(request, which, workspace):
+    feed = request.getfixturevalue(which)
+
+    def order(feed, **options):
+        return [targets(feed, batch) for batch in batches(feed, **options)]
+
+    first = order(feed)
+    others = [order(feed, epoch=2), order(feed, seed=2)]
+    assert first not in others
+    assert others[0] != others[1]
+    fresh = open_feed(workspace, sessions_per_block=feed._sessions_per_block)
+    assert order(fresh, epoch=2) == others[0]
+    assert order(fresh, epoch=1) == first
+
+
+def test_statistics_are_those_of_the_training_split(feed, small_blocks):
+    table = read_all(feed.sessions)
+    training = table.session_start < feed.sessions.manifest.split.validation_start
+    counts, gaps = [], []
+    for start, end in zip(table.row_splits[:-1], table.row_splits[1:], strict=True):
+        for row in range(start + 1, end):
+            if training[row]:
+                counts.append(np.log(1.0 + table.num_tracks[row - 1]))
+                gaps.append(np.log(1.0 + table.seconds_since_last[row]))
+    for spec in (feed.data_spec(), small_blocks.data_spec()):
+        assert spec.num_stream_sources == 3
+        for statistics, values in ((spec.last_num_tracks, counts), (spec.seconds_since_last, gaps)):
+            assert statistics.mean == pytest.approx(np.mean(values), rel=1e-6)
+            assert statistics.deviation == pytest.approx(np.std(values), rel=1e-5)
+
+
+@pytest.mark.parametrize("which", ["feed", "small_blocks"])
+def test_validation_windows_have_every_validation_session_once(request, which):
+    feed = request.getfixturevalue(which)
+    split = feed.sessions.manifest.split
+    count = 0
+    for block in feed.blocks():
+        windows = feed.validation_windows(block, max_sessions=20)
+        rows = np.concatenate(
+            [np.arange(*ends) for ends in zip(windows.first_target, windows.end, strict=True)]
+        )
+        start = block.table.session_start
+        expected = np.flatnonzero((start >= split.validation_start) & (start < split.test_start))
+        np.testing.assert_array_equal(np.sort(rows), expected)
+        count += len(rows)
+    assert count > 30

@@ -1,0 +1,236 @@
+"""Epochs: what is kept, when it stops, and that nothing but the training split has a say."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cosernn_tf.dataset import read_all
+from cosernn_tf.errors import UserError
+from cosernn_tf.prediction import Predictor
+from cosernn_tf.schema import SESSION_FEATURES, Per
+from cosernn_tf.training.feed import Feed
+from cosernn_tf.training.loop import validate
+from cosernn_tf.workspace import Workspace
+from tests.cosernn_tf.models.oracle import cosernn, weights_of
+from tests.cosernn_tf.training.conftest import CONFIG, make_trainer, new_model, open_feed
+from tests.workspaces import random_table, write_sessions, write_tracks
+
+
+def assert_equal_weights(model, other):
+    for ours, theirs in zip(model.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy(), err_msg=ours.path)
+
+
+def without_times(history):
+    return [dataclasses.replace(epoch, sessions_per_second=0.0, seconds=0.0) for epoch in history]
+
+
+def test_validation_is_the_mean_cosine_of_the_validation_sessions(feed):
+    model = new_model(feed)
+    found = validate(Predictor(model), feed, max_sessions=400)
+    (block,) = feed.blocks()
+    table, data, split = block.table, block.data, feed.sessions.manifest.split
+    weights, spec = weights_of(model), feed.data_spec()
+    cosines, attentions = [], []
+    for user in range(table.num_users):
+        rows = slice(*table.row_splits[user : user + 2])
+        inputs = {
+            name: values[None, user] if name == "age_bucket" else values[None, rows]
+            for name, values in data.inputs.items()
+        }
+        predictions, attention = cosernn(weights, spec, inputs)
+        for step, row in enumerate(range(rows.start, rows.stop)):
+            in_split = split.validation_start <= table.session_start[row] < split.test_start
+            if in_split and data.target[row].any():
+                cosines.append(predictions[0, step] @ data.target[row])
+                attentions.append(attention[0, step, 0])
+    assert found.sessions == len(cosines) > 20
+    assert found.cosine == pytest.approx(np.mean(cosines), abs=1e-5)
+    assert found.attention == pytest.approx(np.mean(attentions), abs=1e-5)
+
+
+def test_validation_does_not_depend_on_the_blocks(workspace, feed):
+    predictor = Predictor(new_model(feed))
+    whole = validate(predictor, feed, max_sessions=20)
+    by_blocks = validate(predictor, open_feed(workspace, sessions_per_block=1), max_sessions=20)
+    assert by_blocks.sessions == whole.sessions
+    assert by_blocks.cosine == pytest.approx(whole.cosine, abs=1e-6)
+    assert by_blocks.attention == pytest.approx(whole.attention, abs=1e-6)
+
+
+def test_training_learns(trained, feed):
+    _, _, history = trained
+    assert [epoch.epoch for epoch in history] == [1, 2, 3, 4, 5, 6]
+    assert history[-1].train_loss < history[0].train_loss - 0.1
+    untrained = validate(Predictor(new_model(feed)), feed, max_sessions=20).cosine
+    assert max(epoch.validation_cosine for epoch in history) > untrained + 0.05
+
+
+def test_one_seed_gives_one_model(trained, feed, tmp_path):
+    _, model, history = trained
+    again, trainer = make_trainer(feed, tmp_path / "again")
+    assert without_times(trainer.train()) == without_times(history)
+    assert_equal_weights(again, model)
+    other = new_model(feed, dataclasses.replace(CONFIG, seed=2))
+    assert not np.array_equal(other.weights[0].numpy(), new_model(feed).weights[0].numpy())
+
+
+class InterruptedFeed(Feed):
+    """Stops within an epoch, as a person does."""
+
+    def training_batches(self, *, epoch, **options):
+        for number, batch in enumerate(super().training_batches(epoch=epoch, **options)):
+            if (epoch, number) == (3, 2):
+                raise KeyboardInterrupt
+            yield batch
+
+
+def test_a_resumed_run_is_the_uninterrupted_one(trained, feed, tmp_path):
+    _, model, history = trained
+    run = tmp_path / "resumed"
+    stopped, trainer = make_trainer(InterruptedFeed(feed.sessions, feed._track_embeddings), run)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert not np.array_equal(stopped.weights[0].numpy(), model.weights[0].numpy())
+    assert len(json.loads((run / "history.json").read_text())) == 2
+
+    # A fresh model of other weights, as in a new process.
+    tf.random.set_seed(5)
+    resumed, trainer = make_trainer(feed, run)
+    assert without_times(trainer.train()) == without_times(history)
+    assert_equal_weights(resumed, model)
+    # Once more, there is nothing left to train.
+    finished, trainer = make_trainer(feed, run)
+    assert without_times(trainer.train()) == without_times(history)
+    assert_equal_weights(finished, model)
+
+
+def test_training_stops_early_and_keeps_the_best(feed, tmp_path):
+    # A rate at which this model overshoots, so that the last epoch is not the best.
+    config = dataclasses.replace(CONFIG, learning_rate=0.3, max_epochs=30, patience=2)
+    model, trainer = make_trainer(feed, tmp_path / "run", config)
+    history = trainer.train()
+    cosines = [epoch.validation_cosine for epoch in history]
+    best = int(np.argmax(cosines))
+    assert len(history) == best + 1 + config.patience < config.max_epochs
+    found = validate(Predictor(model), feed, max_sessions=config.max_sessions)
+    assert found.cosine == pytest.approx(cosines[best], abs=1e-7)
+    assert found.cosine > cosines[-1]
+
+
+def test_a_loss_that_is_not_finite_stops(feed, tmp_path):
+    config = dataclasses.replace(CONFIG, learning_rate=1e38)
+    _, trainer = make_trainer(feed, tmp_path / "run", config)
+    message = (
+        r"the loss is (nan|inf) in epoch 1 of run 'run': use a lower --learning_rate than 1e\+38"
+    )
+    with pytest.raises(UserError, match=message):
+        trainer.train()
+    assert not (tmp_path / "run" / "history.json").exists()
+
+
+@pytest.fixture(scope="module")
+def events(trained):
+    """(writer, tag) to values by step, from the event files."""
+    found: dict[tuple[str, str], dict[int, np.ndarray]] = {}
+    for writer in ("train", "validation"):
+        paths = sorted((trained[0] / "tensorboard" / writer).glob("events.*"))
+        for record in tf.data.TFRecordDataset([str(path) for path in paths]):
+            event = tf.compat.v1.Event.FromString(record.numpy())
+            for value in event.summary.value:
+                tensor = tf.make_ndarray(value.tensor)
+                found.setdefault((writer, value.tag), {})[event.step] = tensor
+    return found
+
+
+def test_tensorboard_shows_every_epoch(trained, events):
+    _, _, history = trained
+    for place, field in (
+        (("train", "loss"), "train_loss"),
+        (("train", "attention_offset"), "train_attention"),
+        (("train", "sessions_per_second"), "sessions_per_second"),
+        (("validation", "cosine"), "validation_cosine"),
+        (("validation", "attention_offset"), "validation_attention"),
+    ):
+        expected = {epoch.epoch: getattr(epoch, field) for epoch in history}
+        assert {step: float(v) for step, v in events[place].items()} == pytest.approx(expected)
+    assert {epoch.epoch: 1 - epoch.validation_cosine for epoch in history} == pytest.approx(
+        {step: float(value) for step, value in events["validation", "loss"].items()}
+    )
+
+
+def test_tensorboard_shows_the_flags(events):
+    (text,) = events["train", "flags"].values()
+    assert "--learning_rate=0.03" in text.item().decode()
+    assert "--lstm_units=6" in text.item().decode()
+
+
+def test_the_history_is_on_disk(trained):
+    run, _, history = trained
+    stored = json.loads((run / "history.json").read_text())
+    assert stored == [dataclasses.asdict(epoch) for epoch in history]
+
+
+def write_with_another_future(root, workspace) -> Workspace:
+    """The same log until validation starts; nothing after it is the same."""
+    table = read_all(open_feed(workspace).sessions)
+    split = open_feed(workspace).sessions.manifest.split
+    later = table.session_start >= split.validation_start
+    source = random_table(99, num_users=60)
+    columns = {}
+    for feature in SESSION_FEATURES:
+        values = getattr(table, feature.name).copy()
+        if feature.per is not Per.USER and feature.name != "session_start":
+            values[later] = getattr(source, feature.name)[: later.sum()]
+        columns[feature.name] = values
+    changed = dataclasses.replace(table, **columns)
+    # Some users have no future at all; the last session stays, and with it the split.
+    last = int(np.argmax(changed.session_start))
+    keep = ~later | (changed.user_of_session % 2 == changed.user_of_session[last] % 2)
+    lengths = np.bincount(changed.user_of_session[keep], minlength=changed.num_users)
+    changed = dataclasses.replace(
+        changed,
+        row_splits=np.concatenate([[0], np.cumsum(lengths)]),
+        **{
+            feature.name: getattr(changed, feature.name)[keep]
+            for feature in SESSION_FEATURES
+            if feature.per is not Per.USER
+        },
+    )
+    assert keep.sum() < table.num_sessions
+    sessions = write_sessions(root / "sessions", changed)
+    assert sessions.manifest.split == split
+    write_tracks(root / "tracks", sessions)
+    return Workspace(root)
+
+
+def test_nothing_from_validation_on_reaches_the_weights(workspace, feed, tmp_path):
+    other = open_feed(write_with_another_future(tmp_path, workspace))
+    assert other.sessions.tracks.equals(feed.sessions.tracks)
+    assert other.data_spec() == feed.data_spec()
+    assert other.training_pairs == feed.training_pairs
+    config = dataclasses.replace(CONFIG, max_epochs=1)
+    model, trainer = make_trainer(feed, tmp_path / "a", config)
+    changed, other_trainer = make_trainer(other, tmp_path / "b", config)
+    (first,), (second,) = trainer.train(), other_trainer.train()
+    assert first.train_loss == second.train_loss
+    assert first.validation_cosine != second.validation_cosine
+    assert_equal_weights(model, changed)
+
+
+@pytest.mark.parametrize("split", ["training", "validation"])
+def test_a_split_without_a_target_is_an_error(tmp_path, split):
+    table = random_table(0)
+    sessions = write_sessions(tmp_path / "sessions", table)
+    start = sessions.manifest.split.validation_start
+    gone = table.session_start < start if split == "training" else table.session_start >= start
+    skipped = np.where((table.skipped >= 0) & gone[:, None], 1, table.skipped)
+    sessions = write_sessions(tmp_path / "sessions", dataclasses.replace(table, skipped=skipped))
+    write_tracks(tmp_path / "tracks", sessions)
+    feed = open_feed(Workspace(tmp_path))
+    _, trainer = make_trainer(feed, tmp_path / "run")
+    with pytest.raises(UserError, match=f"the {split} split has no session with a played"):
+        trainer.train()

@@ -1,0 +1,102 @@
+"""One step: groups give the gradient of the whole batch, and the loss is a mean."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cosernn_tf.models.base import ATTENTION, PREDICTION
+from cosernn_tf.training.step import TrainStep
+from cosernn_tf.windows import group_by_length, make_batch, training_windows
+from tests.cosernn_tf.training.conftest import new_model
+
+
+@pytest.fixture(scope="module")
+def data(feed):
+    (block,) = feed.blocks()
+    return block.data
+
+
+@pytest.fixture(scope="module")
+def windows(feed):
+    (block,) = feed.blocks()
+    found = training_windows(
+        block.table, before=feed.sessions.manifest.split.validation_start, max_sessions=20
+    )
+    assert len(set(found.lengths)) > 4
+    return found
+
+
+@pytest.fixture(scope="module")
+def model(feed):
+    return new_model(feed)
+
+
+def descend(model, groups, *, clip_norm=0.0):
+    """The change of each weight by a step of plain descent with rate 1, and its result."""
+    before = [variable.numpy() for variable in model.trainable_variables]
+    step = TrainStep(model, keras.optimizers.SGD(1.0), clip_norm=clip_norm)
+    result = step(groups)
+    after = [variable.numpy() for variable in model.trainable_variables]
+    for variable, values in zip(model.trainable_variables, before, strict=True):
+        variable.assign(values)
+    return [a - b for a, b in zip(after, before, strict=True)], result
+
+
+def test_groups_give_the_step_of_the_whole_batch(model, data, windows):
+    groups = [make_batch(data, group) for group in group_by_length(windows, step_rows=1)]
+    assert len(groups) > 2
+    whole = make_batch(data, windows)
+    by_groups, result = descend(model, groups)
+    at_once, expected = descend(model, [whole])
+    assert result.pairs == expected.pairs == np.count_nonzero(whole.weight)
+    assert result.loss == pytest.approx(expected.loss, rel=1e-5)
+    assert result.attention == pytest.approx(expected.attention, rel=1e-5)
+    for ours, theirs in zip(by_groups, at_once, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+        assert np.abs(theirs).max() > 1e-5
+
+
+def test_the_step_descends_the_mean_over_pairs(model, data, windows):
+    batch = make_batch(data, windows)
+    changes, result = descend(model, [batch])
+    with tf.GradientTape() as tape:
+        outputs = model(batch.inputs)
+        cosines = tf.reduce_sum(outputs[PREDICTION] * batch.target, axis=-1)
+        losses = 1.0 - cosines[batch.weight == 1.0]
+        loss = tf.reduce_mean(losses)
+    gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+    for change, gradient in zip(changes, gradients, strict=True):
+        np.testing.assert_allclose(change, -tf.convert_to_tensor(gradient), atol=1e-6)
+    assert result.loss == pytest.approx(float(tf.reduce_sum(losses)), rel=1e-5)
+    attention = outputs[ATTENTION].numpy()[batch.weight == 1.0][:, 0]
+    assert result.attention == pytest.approx(attention.sum(), rel=1e-5)
+
+
+def test_gradients_are_clipped_by_their_global_norm(model, data, windows):
+    batch = [make_batch(data, windows)]
+    free, _ = descend(model, batch)
+    clipped, _ = descend(model, batch, clip_norm=1e-3)
+    norm = np.sqrt(sum(np.sum(np.square(change)) for change in free))
+    assert norm > 1e-3
+    for ours, theirs in zip(clipped, free, strict=True):
+        np.testing.assert_allclose(ours, theirs * 1e-3 / norm, atol=2e-7)
+
+
+def test_a_batch_without_a_pair_moves_nothing(model, data, windows):
+    """Adam would, on its momentum."""
+    step = TrainStep(model, keras.optimizers.Adam(0.1), clip_norm=0.0)
+    batch = make_batch(data, windows)
+    before = [variable.numpy() for variable in model.trainable_variables]
+    step([batch])
+    moved = [variable.numpy() for variable in model.trainable_variables]
+    batch.weight[:] = 0.0
+    result = step([batch])
+    after = [variable.numpy() for variable in model.trainable_variables]
+    assert (result.loss, result.pairs) == (0.0, 0)
+    for variable, start, once, twice in zip(
+        model.trainable_variables, before, moved, after, strict=True
+    ):
+        assert not np.array_equal(start, once)
+        np.testing.assert_array_equal(once, twice)
+        variable.assign(start)
