@@ -14,6 +14,9 @@ ROWS_PER_BATCH: Final = 2**19
 BYTES_PER_BLOCK: Final = 32 * 2**20
 """Of text files; a row must be shorter."""
 
+NOT_A_TRACK: Final = "not_a_track"
+"""Reason against a play of something other than music: a podcast, an audiobook, a video."""
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -46,7 +49,7 @@ class RawListens:
     rows: np.ndarray
     """(n,) int64 number of each row in its file, from 1."""
     malformed: tuple[RejectedRow, ...] = ()
-    """Rows that could not be parsed at all."""
+    """Rows beside them that are no listens, or could not be parsed at all."""
 
 
 class Source(Protocol):

@@ -2,16 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from beam_pipelines.sources.base import ROWS_PER_BATCH, RawListens, Unit
+from beam_pipelines.sources.base import RawListens, Unit
 from beam_pipelines.sources.files import suffix_of
+from beam_pipelines.sources.parquet import read_row_group, row_groups, schema_of
 from beam_pipelines.sources.text import read_delimited, read_header, read_json_lines
 from cosernn_tf.errors import UserError
 from cosernn_tf.schema import LISTEN_COLUMNS
@@ -45,7 +43,8 @@ class CanonicalSource:
         if path.stat().st_size == 0:
             return []
         if suffix in _PARQUET:
-            return self._row_groups(path)
+            self._check(schema_of(path).names, str(path))
+            return row_groups(path)
         if suffix in _CSV + _TSV:
             self._check(read_header(str(path), delimiter=_delimiter(suffix)), str(path))
         return [Unit(str(path))]
@@ -53,7 +52,7 @@ class CanonicalSource:
     def read(self, unit: Unit) -> Iterator[RawListens]:
         suffix = suffix_of(Path(unit.path))
         if suffix in _PARQUET:
-            batches = self._read_row_group(unit)
+            batches = read_row_group(unit, _NAMES)
         elif suffix in _JSON_LINES:
             batches = read_json_lines(unit.path, text_columns=_TEXT)
         else:
@@ -85,34 +84,6 @@ class CanonicalSource:
         repeated = sorted({name for name in names if list(names).count(name) > 1})
         if repeated:
             raise UserError(f"{path} has the column {', '.join(repeated)} more than once")
-
-    def _row_groups(self, path: Path) -> list[Unit]:
-        try:
-            with pq.ParquetFile(path) as file:
-                self._check(file.schema_arrow.names, str(path))
-                counts = [
-                    file.metadata.row_group(part).num_rows for part in range(file.num_row_groups)
-                ]
-        except (pa.ArrowInvalid, OSError) as error:
-            raise UserError(f"{path} is damaged or no Parquet file: {error}") from error
-        firsts = accumulate(counts, initial=1)
-        return [
-            Unit(str(path), part, first)
-            for part, (first, count) in enumerate(zip(firsts, counts, strict=False))
-            if count
-        ]
-
-    def _read_row_group(self, unit: Unit) -> Iterator[RawListens]:
-        first = unit.first_row
-        try:
-            with pq.ParquetFile(unit.path) as file:
-                names = [name for name in _NAMES if name in file.schema_arrow.names]
-                for batch in file.iter_batches(ROWS_PER_BATCH, [unit.part], names):
-                    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-                    yield RawListens(columns, np.arange(first, first + batch.num_rows))
-                    first += batch.num_rows
-        except (pa.ArrowInvalid, OSError) as error:
-            raise UserError(f"{unit.path} is damaged in row group {unit.part}: {error}") from error
 
 
 def _delimiter(suffix: str) -> str:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -18,26 +19,56 @@ from cosernn_tf.errors import UserError
 MALFORMED: Final = "malformed"
 _MAX_CONTENT: Final = 1_000
 """Characters kept of a malformed row."""
+_LINES_PER_PIECE: Final = 2_000
+"""Lines that are read one by one for the sake of a single odd one among them."""
 
 
 def read_header(path: str, *, delimiter: str) -> list[str]:
     """The names in the first line of a delimited file.
 
     Raises:
-        UserError: The file cannot be read as text, or is empty.
+        UserError: The file cannot be read, or is empty.
     """
-    try:
-        with io.TextIOWrapper(open_stream(path), encoding="utf-8-sig", newline="") as lines:
-            header = next(csv.reader(lines, delimiter=delimiter), None)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+    header = next(iter(read_first_rows(path, delimiter=delimiter, count=1)), None)
     if not header:
         raise UserError(f"{path} is empty: expected a header with the names of the columns")
     return [name.strip() for name in header]
 
 
+def read_first_rows(
+    path: str, *, delimiter: str, count: int, quoted: bool = True
+) -> list[list[str]]:
+    """The fields of the first rows of a delimited file, fewer where the file is shorter.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    try:
+        with io.TextIOWrapper(
+            open_stream(path),
+            encoding="utf-8-sig",
+            # Bytes that are not UTF-8 may be of a row further on.
+            errors="replace",
+            newline="",
+        ) as lines:
+            reader = csv.reader(
+                lines,
+                delimiter=delimiter,
+                quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+            )
+            return list(islice(reader, count))
+    except (OSError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+
+
 def read_delimited(
-    path: str, *, delimiter: str, names: Sequence[str], has_header: bool, quoted: bool
+    path: str,
+    *,
+    delimiter: str,
+    names: Sequence[str],
+    has_header: bool,
+    quoted: bool,
+    kept: Sequence[str] | None = None,
 ) -> Iterator[RawListens]:
     """Batches of a delimited file, every column as text; empty fields are null.
 
@@ -47,16 +78,18 @@ def read_delimited(
         names: Of all columns.
         has_header: Skip the first line.
         quoted: Fields may be quoted, and then hold delimiters and newlines.
+        kept: The columns to read; None: all.
 
     Raises:
         UserError: The file is damaged.
     """
+    kept = list(names if kept is None else kept)
     malformed: list[RejectedRow] = []
     # Malformed rows are numbered in the file, all rows counted: `number` counts lines from 1.
     header_lines = int(has_header)
 
     def keep_aside(row: Any) -> str:
-        malformed.append(RejectedRow(row.number - header_lines, MALFORMED, row.text[:_MAX_CONTENT]))
+        malformed.append(malformed_row(row.number - header_lines, row.text))
         return "skip"
 
     try:
@@ -78,7 +111,8 @@ def read_delimited(
                 ),
                 pyarrow.csv.ConvertOptions(
                     # Not yet strings: a byte that is not UTF-8 is one row's fault.
-                    column_types=dict.fromkeys(names, pa.binary()),
+                    column_types=dict.fromkeys(kept, pa.binary()),
+                    include_columns=kept,
                     strings_can_be_null=True,
                     null_values=[""],
                 ),
@@ -90,7 +124,7 @@ def read_delimited(
                 part = tuple(malformed[before : before + known])
                 before += known
                 next_row = (rows[-1] if len(rows) else next_row - 1) + 1
-                columns = dict(zip(names, batch.columns, strict=True))
+                columns = dict(zip(kept, batch.columns, strict=True))
                 yield RawListens(columns, rows, part)
             if malformed[before:]:
                 yield RawListens({}, np.zeros(0, np.int64), tuple(malformed[before:]))
@@ -144,25 +178,30 @@ def _blocks_of_lines(path: str) -> Iterator[list[bytes]]:
 
 def _parse_lines(lines: list[bytes], rows: np.ndarray, text_columns: Sequence[str]) -> RawListens:
     """All lines at once where they agree in their types, else one by one."""
-    schema = pa.schema([(name, pa.string()) for name in text_columns])
-    options = pyarrow.json.ParseOptions(
-        explicit_schema=schema, unexpected_field_behavior="infer", newlines_in_values=False
-    )
     if not lines:
         return RawListens({}, rows)
+    schema = pa.schema([(name, pa.string()) for name in text_columns])
+    table = _parse_at_once(lines, schema, others="infer")
+    if table is None or any(map(pa.types.is_nested, table.schema.types)):
+        return _parse_one_by_one(lines, rows)
+    columns = {name: table[name].combine_chunks() for name in table.column_names}
+    return RawListens(columns, rows)
+
+
+def _parse_at_once(lines: list[bytes], schema: pa.Schema, *, others: str) -> pa.Table | None:
+    """A row a line, or None where they are not all objects that agree with the schema."""
     data = b"\n".join(lines)
     try:
         table = pyarrow.json.read_json(
             pa.BufferReader(data),
             pyarrow.json.ReadOptions(use_threads=True, block_size=len(data) + 1),
-            options,
+            pyarrow.json.ParseOptions(
+                explicit_schema=schema, unexpected_field_behavior=others, newlines_in_values=False
+            ),
         )
     except pa.ArrowInvalid:
-        return _parse_one_by_one(lines, rows)
-    if table.num_rows != len(lines) or any(map(pa.types.is_nested, table.schema.types)):
-        return _parse_one_by_one(lines, rows)
-    columns = {name: table[name].combine_chunks() for name in table.column_names}
-    return RawListens(columns, rows)
+        return None
+    return table if table.num_rows == len(lines) else None
 
 
 def _parse_one_by_one(lines: list[bytes], rows: np.ndarray) -> RawListens:
@@ -174,8 +213,7 @@ def _parse_one_by_one(lines: list[bytes], rows: np.ndarray) -> RawListens:
             good.append(_fields_as_text(json.loads(line)))
             good_rows.append(row)
         except (ValueError, TypeError, RecursionError):
-            text = line.decode("utf-8", "replace")[:_MAX_CONTENT]
-            malformed.append(RejectedRow(row, MALFORMED, text))
+            malformed.append(malformed_row(row, line.decode("utf-8", "replace")))
     names = dict.fromkeys(name for fields in good for name in fields)
     columns = {name: pa.array([fields.get(name) for fields in good], pa.string()) for name in names}
     return RawListens(columns, np.array(good_rows, np.int64), tuple(malformed))
@@ -195,3 +233,84 @@ def _fields_as_text(value: Any) -> dict[str, str | None]:
         text.encode()  # raises ValueError for a lone surrogate, which is no text
         fields[name] = text
     return fields
+
+
+def read_json_objects(path: str, *, schema: pa.Schema) -> Iterator[RawListens]:
+    """Batches of a JSON Lines file of objects in objects, one a line; blank lines do not count.
+
+    Args:
+        path: Of the file; its suffix tells the compression.
+        schema: The fields to read, objects in objects as structs. A column has its path as its
+            name (`track.name`). It is null where a row has nothing of the kind, and all text in a
+            batch with a row of other types.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    first_row = 1
+    for lines in _blocks_of_lines(path):
+        rows = np.arange(first_row, first_row + len(lines))
+        first_row += len(lines)
+        yield from _parse_objects(lines, rows, schema)
+
+
+def _parse_objects(lines: list[bytes], rows: np.ndarray, schema: pa.Schema) -> Iterator[RawListens]:
+    """All lines at once where they agree with the schema, else in pieces, else one by one."""
+    table = _parse_at_once(lines, schema, others="ignore") if lines else None
+    if table is not None:
+        flat = _flatten(table)
+        columns = {name: flat[name].combine_chunks() for name in flat.column_names}
+        yield RawListens(columns, rows)
+    elif len(lines) > _LINES_PER_PIECE:
+        for start in range(0, len(lines), _LINES_PER_PIECE):
+            piece = slice(start, start + _LINES_PER_PIECE)
+            yield from _parse_objects(lines[piece], rows[piece], schema)
+    elif lines:
+        yield _parse_objects_one_by_one(lines, rows, _flatten(schema.empty_table()).column_names)
+
+
+def _flatten(table: pa.Table) -> pa.Table:
+    while any(map(pa.types.is_struct, table.schema.types)):
+        table = table.flatten()
+    return table
+
+
+def _parse_objects_one_by_one(
+    lines: list[bytes], rows: np.ndarray, paths: Sequence[str]
+) -> RawListens:
+    good: list[list[str | None]] = []
+    good_rows: list[int] = []
+    malformed: list[RejectedRow] = []
+    for line, row in zip(lines, rows.tolist(), strict=True):
+        try:
+            value = json.loads(line)
+            if not isinstance(value, dict):
+                raise TypeError("a line must be an object")
+            good.append([field_as_text(value, path) for path in paths])
+            good_rows.append(row)
+        except (ValueError, TypeError, RecursionError):
+            malformed.append(malformed_row(row, line.decode("utf-8", "replace")))
+    fields = zip(*good, strict=True) if good else ([] for _ in paths)
+    columns = {
+        path: pa.array(values, pa.string()) for path, values in zip(paths, fields, strict=True)
+    }
+    return RawListens(columns, np.array(good_rows, np.int64), tuple(malformed))
+
+
+def field_as_text(value: Any, path: str) -> str | None:
+    """What an object of JSON has at `path` (`track.name`): null if nothing, or more objects.
+
+    Raises:
+        ValueError: It is text that cannot be written as UTF-8.
+    """
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    if value is None or isinstance(value, (dict, list)):
+        return None
+    text = value if isinstance(value, str) else json.dumps(value)
+    text.encode()  # raises ValueError for a lone surrogate, which is no text
+    return text
+
+
+def malformed_row(row: int, text: str) -> RejectedRow:
+    return RejectedRow(row, MALFORMED, text[:_MAX_CONTENT])
