@@ -332,7 +332,7 @@ def bad_folder(tmp_path_factory) -> Path:
 
 def torn_after_the_header(path: Path) -> None:
     data = bytearray(path.read_bytes())
-    data[4:200] = bytes(196)
+    data[4:200] = b"\xff" * 196
     path.write_bytes(bytes(data))
 
 
