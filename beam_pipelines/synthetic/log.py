@@ -45,7 +45,7 @@ def synthesize(
 
     Raises:
         UserError: `output` has a log of other options and `overwrite` is false, or it exists and
-            is no log at all.
+            is no log at all, or it cannot be written.
     """
     existing = _existing_summary(output)
     head = {
@@ -62,20 +62,30 @@ def synthesize(
                 f"{output} has a log of other options ({_describe(existing)}): "
                 "pass --overwrite to replace it, or another --workspace"
             )
+    try:
+        with staged(output) as directory:
+            summary = head | {"counts": _write(config, directory, progress=progress)}
+            write_summary(directory / SUMMARY, summary)
+    except OSError as error:
+        raise UserError(
+            f"{output} cannot be written ({error}): make room, or pass another --workspace"
+        ) from error
+    return summary
+
+
+def _write(config: SyntheticConfig, directory: Path, *, progress: bool) -> dict[str, int]:
+    """Writes everything but the summary; returns its counts."""
     catalogue = build_catalogue(config)
     counts = dict.fromkeys(_COUNTED, 0)
-    with staged(output) as directory:
-        with LogWriter(directory, catalogue, config.num_users) as writer:
-            for number in tqdm(range(config.num_users), unit="user", disable=not progress):
-                user, listens = make_user(config, catalogue, number)
-                writer.add(user, listens)
-                counts["listens"] += len(listens.track)
-                counts["sessions"] += listens.num_sessions
-                counts["skipped"] += int(np.count_nonzero(listens.is_skipped))
-        playlists = write_playlists(directory / PLAYLISTS, draw_playlists(config, catalogue))
-        summary = head | {"counts": counts | {"playlists": playlists}}
-        write_summary(directory / SUMMARY, summary)
-    return summary
+    with LogWriter(directory, catalogue, config.num_users) as writer:
+        for number in tqdm(range(config.num_users), unit="user", disable=not progress):
+            user, listens = make_user(config, catalogue, number)
+            writer.add(user, listens)
+            counts["listens"] += len(listens.track)
+            counts["sessions"] += listens.num_sessions
+            counts["skipped"] += int(np.count_nonzero(listens.is_skipped))
+    counts["playlists"] = write_playlists(directory / PLAYLISTS, draw_playlists(config, catalogue))
+    return counts
 
 
 def make_user(config: SyntheticConfig, catalogue: Catalogue, number: int) -> tuple[User, Listens]:
