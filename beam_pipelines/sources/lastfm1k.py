@@ -1,7 +1,8 @@
 """The Last.fm-1K log (O. Celma, 2010): tab-separated, without header or quotes, one row a listen.
 
 Columns: user, time (ISO 8601, UTC), MusicBrainz id of the artist, its name, MusicBrainz id of the
-track, its name. Many rows have no track id: there the names of artist and track identify it.
+track, its name. Many rows have no track id: there the names of artist and track identify it. The
+profiles that stand beside the log are left out here; `--users` reads them.
 """
 
 from collections.abc import Iterator
@@ -13,9 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_pipelines.sources.base import RawListens, Unit
-from beam_pipelines.sources.text import read_delimited
+from beam_pipelines.sources.files import leave_out
+from beam_pipelines.sources.text import read_delimited, read_first_rows
 
 _NAMES: Final = ("user", "time", "artist_id", "artist_name", "track_id", "track_name")
+_ROWS_TO_TELL: Final = 20
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,12 @@ class LastFm1KSource:
     suffixes: tuple[str, ...] = (".tsv", ".txt")
 
     def units(self, path: Path) -> list[Unit]:
-        return [Unit(str(path))] if path.stat().st_size else []
+        if path.stat().st_size == 0:
+            return []
+        # Names may have tabs, so that not every row has six columns.
+        rows = read_first_rows(str(path), delimiter="\t", count=_ROWS_TO_TELL, quoted=False)
+        is_log = any(len(row) == len(_NAMES) for row in rows)
+        return [Unit(str(path))] if is_log else leave_out(path)
 
     def read(self, unit: Unit) -> Iterator[RawListens]:
         batches = read_delimited(

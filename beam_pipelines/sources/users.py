@@ -1,6 +1,11 @@
-"""The users of a log and their ages: Parquet or CSV with `user_id`, `age`."""
+"""The users of a log and their ages: Parquet, CSV or tab-separated, with `user_id`, `age`.
 
-from collections.abc import Iterator
+Tab-separated files are those of Last.fm data sets: `userid-profile.tsv` of Last.fm-1K, whose
+columns have other names if any, `LFM-1b_users.txt`, and LFM-2b's `users.tsv`, where an age of -1 is
+an unknown one.
+"""
+
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,11 +17,13 @@ import pyarrow.parquet as pq
 from beam_pipelines.rules.parsing import parse_int, parse_text
 from beam_pipelines.sources.base import ROWS_PER_BATCH, RejectedRow
 from beam_pipelines.sources.files import suffix_of
-from beam_pipelines.sources.text import read_delimited, read_header
+from beam_pipelines.sources.text import read_delimited, read_first_rows, read_header
 from cosernn_tf.errors import UserError
 from cosernn_tf.schema import AGE_UNKNOWN, USER_SCHEMA
 
-SUFFIXES: Final = (".parquet", ".csv")
+_TAB_SEPARATED: Final = (".tsv", ".txt")
+SUFFIXES: Final = (".parquet", ".csv", *_TAB_SEPARATED)
+_PROFILE: Final = ("user_id", "gender", "age", "country", "registered")
 _OLDEST: Final = 130
 
 
@@ -24,9 +31,7 @@ def check_users_file(path: Path) -> None:
     """Raises `UserError` unless the file has the columns of users."""
     try:
         names = (
-            pq.read_schema(path).names
-            if suffix_of(path) == ".parquet"
-            else read_header(str(path), delimiter=",")
+            pq.read_schema(path).names if suffix_of(path) == ".parquet" else _layout(str(path))[0]
         )
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"--users={path} cannot be read: {error}") from error
@@ -47,8 +52,16 @@ def read_users(path: str) -> Iterator[tuple[pa.Table, tuple[RejectedRow, ...]]]:
     if suffix_of(Path(path)) == ".parquet":
         yield from _read_parquet(path)
         return
-    names = read_header(path, delimiter=",")
-    for raw in read_delimited(path, delimiter=",", names=names, has_header=True, quoted=True):
+    is_tabbed = suffix_of(Path(path)) in _TAB_SEPARATED
+    names, has_header = _layout(path)
+    for raw in read_delimited(
+        path,
+        delimiter="\t" if is_tabbed else ",",
+        names=names,
+        has_header=has_header,
+        quoted=not is_tabbed,
+        kept=USER_SCHEMA.names,
+    ):
         if len(raw.rows):
             yield _check(raw.columns["user_id"], raw.columns["age"], raw.rows, raw.malformed)
         else:
@@ -67,6 +80,18 @@ def _read_parquet(path: str) -> Iterator[tuple[pa.Table, tuple[RejectedRow, ...]
         raise UserError(f"--users={path} is damaged: {error}") from error
 
 
+def _layout(path: str) -> tuple[Sequence[str], bool]:
+    """The names of the columns of a text file, and whether a header has them."""
+    if suffix_of(Path(path)) not in _TAB_SEPARATED:
+        return read_header(path, delimiter=","), True
+    (first, *_) = read_first_rows(path, delimiter="\t", count=1, quoted=False) or [[]]
+    names = [name.strip().replace("-", "_") for name in first]
+    is_named = set(USER_SCHEMA.names) <= set(names)
+    if len(names) == len(_PROFILE) and not is_named:
+        return _PROFILE, first[0].startswith("#")
+    return names, True
+
+
 def _check(
     user_id: pa.Array, age: pa.Array, rows: np.ndarray, malformed: tuple[RejectedRow, ...]
 ) -> tuple[pa.Table, tuple[RejectedRow, ...]]:
@@ -74,7 +99,7 @@ def _check(
     ages, bad_age = parse_int(age)
     years = np.asarray(pc.fill_null(ages, AGE_UNKNOWN).to_numpy(zero_copy_only=False), np.int64)
     is_known = ages.is_valid().to_numpy(zero_copy_only=False)
-    bad_age = bad_age | (is_known & ((years < 0) | (years > _OLDEST)))
+    bad_age = bad_age | (is_known & ((years < AGE_UNKNOWN) | (years > _OLDEST)))
     missing = bad_id | ids.is_null().to_numpy(zero_copy_only=False)
     is_good = ~(missing | bad_age)
     rejected = [

@@ -172,6 +172,8 @@ def test_lastfm_1k(tmp_path):
         (5, "bad_timestamp"),
         (6, "malformed"),
     ]
+    profile = write_bytes(tmp_path / "userid-profile.tsv", b"user_1\tm\t22\tPeru\tMay 18, 2006\n")
+    assert source.units(profile) == []
 
 
 def test_unknown_format():
