@@ -57,7 +57,7 @@ def embed_sessions(table: SessionTable, track_embeddings: np.ndarray) -> Session
 def normalize(vectors: np.ndarray) -> np.ndarray:
     """Rows of (n, dim) scaled to unit length; zero rows stay zero."""
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+    return np.asarray(vectors / np.where(norms == 0, 1, norms))
 
 
 def weighted_history(vectors: np.ndarray, row_splits: np.ndarray) -> np.ndarray:

@@ -56,11 +56,13 @@ def predict_heuristics(
     Returns:
         (S, dim) float32 by name.
     """
+    last = last_any(table, embeddings)
+    average = avg_any(table, embeddings)
     return {
-        LAST_ANY: last_any(table, embeddings),
-        LAST_SAME: last_same(table, embeddings),
-        AVG_ANY: avg_any(table, embeddings),
-        AVG_SAME: avg_same(table, embeddings),
+        LAST_ANY: last,
+        LAST_SAME: last_same(table, embeddings, last),
+        AVG_ANY: average,
+        AVG_SAME: avg_same(table, embeddings, average),
         POPULARITY: popularity(table, embeddings, train_listens),
     }
 
@@ -87,12 +89,12 @@ def last_any(table: SessionTable, embeddings: SessionEmbeddings) -> np.ndarray:
     return _last(embeddings.played, table.row_splits)
 
 
-def last_same(table: SessionTable, embeddings: SessionEmbeddings) -> np.ndarray:
-    """s⁺ of the latest earlier session of the same context that has one, else of any context."""
+def last_same(table: SessionTable, embeddings: SessionEmbeddings, of_any: np.ndarray) -> np.ndarray:
+    """s⁺ of the latest earlier session of the same context that has one, else `of_any` context."""
     order, splits = _context_groups(table)
     same = np.empty_like(embeddings.played)
     same[order] = _last(embeddings.played[order], splits)
-    return _fall_back(same, last_any(table, embeddings))
+    return _fall_back(same, of_any)
 
 
 def avg_any(table: SessionTable, embeddings: SessionEmbeddings) -> np.ndarray:
@@ -100,15 +102,15 @@ def avg_any(table: SessionTable, embeddings: SessionEmbeddings) -> np.ndarray:
     return weighted_history(embeddings.all, table.row_splits)
 
 
-def avg_same(table: SessionTable, embeddings: SessionEmbeddings) -> np.ndarray:
-    """Eq. 1 over the earlier sessions of the same context, else of any context.
+def avg_same(table: SessionTable, embeddings: SessionEmbeddings, of_any: np.ndarray) -> np.ndarray:
+    """Eq. 1 over the earlier sessions of the same context, else `of_any` context.
 
     The weights are positions among the sessions of that context.
     """
     order, splits = _context_groups(table)
     same = np.empty_like(embeddings.all)
     same[order] = weighted_history(embeddings.all[order], splits)
-    return _fall_back(same, avg_any(table, embeddings))
+    return _fall_back(same, of_any)
 
 
 def popularity(
@@ -188,7 +190,7 @@ def oracle_half(table: SessionTable, track_embeddings: np.ndarray, *, seed: int 
     for start in range(0, table.num_sessions, _GATHER_ROWS):
         chunk = slice(start, start + _GATHER_ROWS)
         vectors = track_embeddings[np.where(chosen[chunk], table.track[chunk], 0)]
-        half[chunk] = (vectors * chosen[chunk][:, :, None]).sum(axis=1)
+        half[chunk] = np.matmul(chosen[chunk, None].astype(np.float32), vectors)[:, 0]
     return normalize(half)
 
 

@@ -110,11 +110,23 @@ def score_sessions(
     ranked_sessions = session_candidates(
         table, embeddings.has_played, targets, size=max(metrics.SESSION_SIZES)
     )
-    _rank_sessions(scores, unit, embeddings.played, ranked_sessions, gathered_elements)
+    _rank_sessions(
+        scores,
+        unit,
+        embeddings.played,
+        candidates=ranked_sessions,
+        gathered_elements=gathered_elements,
+    )
     ranked_tracks = track_candidates(
         table, track_embeddings, targets, size=max(metrics.TRACK_SIZES), relevance=relevance
     )
-    _rank_tracks(scores, unit, track_embeddings, ranked_tracks, gathered_elements)
+    _rank_tracks(
+        scores,
+        unit,
+        track_embeddings,
+        candidates=ranked_tracks,
+        gathered_elements=gathered_elements,
+    )
 
     schema = score_schema(with_predictions=save_predictions)
     keys = _keys(table, targets, devices)
@@ -152,47 +164,58 @@ def _rank_sessions(
     scores: dict[str, dict[str, np.ndarray]],
     predictions: Mapping[str, np.ndarray],
     played: np.ndarray,
+    *,
     candidates: SessionCandidates,
     gathered_elements: int,
 ) -> None:
     """Adds the metrics of session ranking to each model's scores."""
-    for k in metrics.SESSION_SIZES:
-        rank = {model: np.full(len(candidates.count), np.nan) for model in predictions}
-        scored = np.flatnonzero(candidates.scored(k))
-        for rows in _chunks(scored, gathered_elements // (k * played.shape[1])):
-            vectors = played[candidates.rows[rows, :k]]
-            for model, predicted in predictions.items():
-                rank[model][rows] = metrics.ranks(metrics.cosines(predicted[rows], vectors))
-        for model in predictions:
-            scores[model][metrics.session_rr(k)] = 1.0 / rank[model]
-            scores[model][metrics.session_rank(k)] = rank[model]
+    sizes = metrics.SESSION_SIZES
+    ranks = {(m, k): np.full(len(candidates.count), np.nan) for m in predictions for k in sizes}
+    some = candidates.scored(min(sizes))
+    for rows in _chunks(some, gathered_elements // (max(sizes) * played.shape[1])):
+        # The cosines of the largest K hold those of the smaller; what is no candidate is not used.
+        vectors = played[candidates.rows[rows]]
+        for model, predicted in predictions.items():
+            cosines = metrics.cosines(predicted[rows], vectors)
+            for k in sizes:
+                scored = candidates.scored(k)[rows]
+                ranks[model, k][rows[scored]] = metrics.ranks(cosines[scored, :k])
+    for (model, k), rank in ranks.items():
+        scores[model][metrics.session_rr(k)] = 1.0 / rank
+        scores[model][metrics.session_rank(k)] = rank
 
 
 def _rank_tracks(
     scores: dict[str, dict[str, np.ndarray]],
     predictions: Mapping[str, np.ndarray],
     track_embeddings: np.ndarray,
+    *,
     candidates: TrackCandidates,
     gathered_elements: int,
 ) -> None:
     """Adds the metrics of track ranking to each model's scores."""
-    for k in metrics.TRACK_SIZES:
-        for model in predictions:
-            for name in (metrics.ap(k), metrics.recall(k)):
-                scores[model][name] = np.full(len(candidates.count), np.nan)
-        scored = np.flatnonzero(candidates.scored(k))
-        for rows in _chunks(scored, gathered_elements // (k * track_embeddings.shape[1])):
-            vectors = track_embeddings[candidates.tracks[rows, :k]]
-            relevant = candidates.relevant[rows, :k]
-            for model, predicted in predictions.items():
-                ranked = metrics.rank_relevance(metrics.cosines(predicted[rows], vectors), relevant)
-                scores[model][metrics.ap(k)][rows] = metrics.average_precision(ranked)
-                scores[model][metrics.recall(k)][rows] = metrics.recall_at(
-                    ranked, metrics.RECALL_CUTOFF
-                )
+    sizes = metrics.TRACK_SIZES
+    for model in predictions:
+        for name in (of(k) for k in sizes for of in (metrics.ap, metrics.recall)):
+            scores[model][name] = np.full(len(candidates.count), np.nan)
+    is_scored = {k: candidates.scored(k) for k in sizes}
+    some = np.logical_or.reduce(list(is_scored.values()))
+    for rows in _chunks(some, gathered_elements // (max(sizes) * track_embeddings.shape[1])):
+        vectors = track_embeddings[candidates.tracks[rows]]
+        for model, predicted in predictions.items():
+            cosines = metrics.cosines(predicted[rows], vectors)
+            for k in sizes:
+                scored = is_scored[k][rows]
+                relevant = candidates.relevant[rows[scored], :k]
+                ranked = metrics.rank_relevance(cosines[scored, :k], relevant)
+                precision, recall = scores[model][metrics.ap(k)], scores[model][metrics.recall(k)]
+                precision[rows[scored]] = metrics.average_precision(ranked)
+                recall[rows[scored]] = metrics.recall_at(ranked, metrics.RECALL_CUTOFF)
 
 
-def _chunks(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
+def _chunks(mask: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """The rows of the mask, up to `size` of them at once, but at least one."""
+    (rows,) = np.nonzero(mask)
     size = max(size, 1)
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
