@@ -73,10 +73,13 @@ def training_run(run: Path, identity: RunIdentity, *, overwrite: bool) -> Iterat
             shutil.rmtree(run)
         else:
             run.rename(replaced)
+    if is_finished(run):
+        yield False
+        return
     run.mkdir(parents=True, exist_ok=True)
     (run / CONFIG).write_text(canonical_json(identity.to_dict()), encoding="utf-8")
     try:
-        yield not is_finished(run)
+        yield True
     except BaseException:
         if overwrite and replaced.exists():
             shutil.rmtree(run)

@@ -46,7 +46,7 @@ def train_run(
         UserError: No session sequences, a run with other flags or data, a loss that is not finite.
     """
     sessions = open_sessions(workspace.sessions)
-    embeddings = _track_embeddings(workspace, sessions, playlists)
+    embeddings = ensure_track_embeddings(workspace, sessions, playlists)
     path = workspace.run(run)
     identity = RunIdentity.of(config, sessions, embeddings)
     with training_run(path, identity, overwrite=overwrite) as is_new:
@@ -90,10 +90,20 @@ def export(model: keras.Model, path: Path) -> None:
     archive.write_out(str(path), verbose=False)
 
 
-def _track_embeddings(
+def ensure_track_embeddings(
     workspace: Workspace, sessions: SessionsDirectory, playlists: Path | None
 ) -> TrackEmbeddings:
-    """Those of the workspace, or new ones from playlists, else from training-split sessions."""
+    """The track embeddings of the workspace, made first if it has none.
+
+    Args:
+        workspace: Where they are, or will be.
+        sessions: Whose track vocabulary is embedded.
+        playlists: JSON Lines of playlists. None: those of the embedded default log if `sessions`
+            come from there, else the sentences are training-split sessions.
+
+    Raises:
+        UserError: There are some, but not of this vocabulary, or not from these playlists.
+    """
     if (workspace.tracks / SUCCESS).is_file():
         embeddings = load_track_embeddings(workspace.tracks, sessions)
         if playlists is not None:
