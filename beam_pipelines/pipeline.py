@@ -12,13 +12,14 @@ large goes by way of a `Spill`.
 from collections.abc import Sequence
 
 import apache_beam as beam
-from apache_beam.pvalue import AsSingleton
+from apache_beam.pvalue import AsIter, AsSingleton
 
 from beam_pipelines.config import SessionizeConfig
 from beam_pipelines.rules.spill import Spill
 from beam_pipelines.rules.tally import Tally
 from beam_pipelines.sources.base import Source, Unit
 from beam_pipelines.transforms.read import (
+    FAILURES,
     LISTENS,
     REJECTED_LINES,
     TALLY,
@@ -57,15 +58,18 @@ def build(
         | "SpreadUnits" >> beam.Reshuffle()
         | "ReadListens"
         >> beam.ParDo(ReadListens(source, num_shards, spill)).with_outputs(
-            REJECTED_LINES, TALLY, main=LISTENS
+            REJECTED_LINES, TALLY, FAILURES, main=LISTENS
         )
     )
     ages = (
         pipeline
         | "UserFiles" >> beam.Create(users)
         | "ReadUsers"
-        >> beam.ParDo(ReadUsers(num_shards)).with_outputs(REJECTED_LINES, TALLY, main=USERS)
+        >> beam.ParDo(ReadUsers(num_shards)).with_outputs(
+            REJECTED_LINES, TALLY, FAILURES, main=USERS
+        )
     )
+    failures = (listens[FAILURES], ages[FAILURES]) | "Failures" >> beam.Flatten()
     # Every bucket has a shard, also one without a user.
     buckets = (
         pipeline
@@ -80,9 +84,9 @@ def build(
         {LISTENS: listens[LISTENS], USERS: ages[USERS], _BUCKETS: buckets}
         | "GroupByBucket" >> beam.CoGroupByKey()
         | "SequenceUsers"
-        >> beam.ParDo(SequenceUsers(config, spill), AsSingleton(split)).with_outputs(
-            COUNTS, TALLY, main=SESSIONS
-        )
+        >> beam.ParDo(
+            SequenceUsers(config, spill), AsSingleton(split), AsIter(failures)
+        ).with_outputs(COUNTS, TALLY, main=SESSIONS)
     )
     vocabulary = (
         sequences[COUNTS]
@@ -112,8 +116,9 @@ def build(
         | "SumTallies" >> beam.CombineGlobally(_sum)
         | "TallyPart" >> beam.Map(lambda total: {"tally": vars(total)})
     )
+    failed = failures | "FailurePart" >> beam.Map(lambda message: {"failure": message})
     _ = (
-        (shards, vocabularies, tally)
+        (shards, vocabularies, tally, failed)
         | "Parts" >> beam.Flatten()
         | "GatherParts" >> beam.combiners.ToList()
         | "WriteReport" >> beam.ParDo(WriteReport(staging))

@@ -31,7 +31,7 @@ class SequenceUsers(beam.DoFn):
     """From (bucket, its grouped inputs) to (bucket, pickled `SessionTable` with codes).
 
     Tagged outputs: `COUNTS`, (bucket, pickled `Counts`), whose values the codes stand for, and
-    `TALLY`.
+    `TALLY`. Where reading has failed it gives nothing, so that the job ends at once.
     """
 
     def __init__(self, config: SessionizeConfig, spill: Spill) -> None:
@@ -39,8 +39,13 @@ class SequenceUsers(beam.DoFn):
         self._spill = spill
 
     def process(
-        self, element: tuple[int, dict[str, Iterable[Part]]], split: Split
+        self,
+        element: tuple[int, dict[str, Iterable[Part]]],
+        split: Split,
+        failures: Iterable[str],
     ) -> Iterator[Any]:
+        if any(failures):
+            return
         number, inputs = element
         bucket = gather_bucket(inputs[LISTENS])
         ages, age_counters = ages_of(bucket.user_id, inputs[USERS])
@@ -67,6 +72,8 @@ class MergeCounts(beam.DoFn):
         self._spill = spill
 
     def process(self, counts: list[tuple[int, Part]]) -> Iterator[Any]:
+        if not counts:
+            return
         numbers, parts = zip(*sorted(counts, key=itemgetter(0)), strict=True)
         vocabulary = merge_counts(
             map(unpickled, parts),

@@ -292,7 +292,7 @@ BAD_INPUT = [
     (["--listens=milliseconds.csv"], "all 2 rows"),
     (["--listens=milliseconds.csv"], "not milliseconds"),
     (["--listens=broken.parquet"], "broken.parquet is damaged"),
-    (["--listens=broken.csv.gz"], "broken.csv.gz"),
+    (["--listens=good.csv,broken.csv.gz"], "broken.csv.gz is damaged"),
     (["--listens=good.csv,torn.parquet"], "torn.parquet is damaged in row group 0"),
     (["--listens=good.csv", "--users=torn_users.parquet"], "torn_users.parquet is damaged"),
     (["--listens=good.csv", "--listens_format=spotfy"], "listens_format"),
