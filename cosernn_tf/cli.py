@@ -1,6 +1,7 @@
 """What every entry point shares: `--workspace`, and errors as one line with exit code 2."""
 
 import functools
+import importlib.util
 import logging
 import os
 import sys
@@ -32,6 +33,21 @@ def _fail(message: str) -> NoReturn:
     sys.exit(USER_ERROR_EXIT_CODE)
 
 
+def _quieten_libraries() -> None:
+    """Leaves the warnings of libraries, and takes what they tell of their own doings."""
+    logging.getLogger("gensim").setLevel(logging.WARNING)
+    # TensorFlow and Keras log through Abseil, as we do: only the place tells who speaks.
+    folders = tuple(
+        folder
+        for library in ("keras", "tensorflow")
+        if (found := importlib.util.find_spec(library)) is not None
+        for folder in found.submodule_search_locations or ()
+    )
+    absl_logging.get_absl_handler().addFilter(
+        lambda record: record.levelno >= logging.WARNING or not record.pathname.startswith(folders)
+    )
+
+
 def run(main: Callable[[list[str]], None], *, passes_unknown_flags: bool = False) -> None:
     """Runs `main(argv)` under absl; a `UserError` becomes one line on stderr and exit code 2.
 
@@ -44,7 +60,7 @@ def run(main: Callable[[list[str]], None], *, passes_unknown_flags: bool = False
     def guarded(argv: list[str]) -> None:
         if len(argv) > 1 and not passes_unknown_flags:
             _fail(f"unexpected argument {argv[1]!r}: every argument is a --flag (see --help)")
-        logging.getLogger("gensim").setLevel(logging.WARNING)
+        _quieten_libraries()
         try:
             main(argv)
         except UserError as error:

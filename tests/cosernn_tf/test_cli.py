@@ -1,5 +1,6 @@
 """What entry points share: exit codes, errors in one line, the default verbosity."""
 
+import re
 import textwrap
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from tests.entry_points import Result, run_each
 
 MODULE = """
-    import os, sys
+    import importlib.util, logging as python_logging, os, sys
     from absl import flags, logging
     from cosernn_tf import cli
     from cosernn_tf.errors import UserError
@@ -16,6 +17,12 @@ MODULE = """
 
     def main(argv):
         logging.info("an informative line")
+        logger = logging.get_absl_logger()
+        for level in (python_logging.INFO, python_logging.WARNING):
+            for library in ("tensorflow", "keras"):
+                place = importlib.util.find_spec(library).origin
+                text = f"{library} {python_logging.getLevelName(level)}"
+                logger.handle(logger.makeRecord("absl", level, place, 1, text, (), None))
         print(f"{cli.WORKSPACE.value} {argv[1:]} {os.environ['TF_CPP_MIN_LOG_LEVEL']}")
         if DO.value == "refuse":
             raise UserError("the log\\nis empty: give\\tanother")
@@ -68,7 +75,14 @@ def test_success(results):
 
 def test_verbosity_is_heard(results):
     assert results["quiet"].code == 0
-    assert results["quiet"].stderr == ""
+    assert "an informative line" not in results["quiet"].stderr
+
+
+def test_libraries_may_warn_and_no_more(results):
+    for call in ("plain", "quiet"):
+        for library in ("tensorflow", "keras"):
+            assert f"{library} WARNING" in results[call].stderr
+            assert f"{library} INFO" not in results[call].stderr
 
 
 @pytest.mark.parametrize(
@@ -84,8 +98,8 @@ def test_verbosity_is_heard(results):
 def test_what_the_user_can_mend_is_one_line_and_exit_code_2(results, call, message):
     assert results[call].code == 2
     assert message in results[call].error
-    lines = [line for line in results[call].stderr.splitlines() if "informative" not in line]
-    assert len(lines) == 1
+    logged = [line for line in results[call].stderr.splitlines() if re.match("[IW]\\d{4} ", line)]
+    assert len(results[call].stderr.splitlines()) == len(logged) + 1
 
 
 def test_a_bug_keeps_its_traceback(results):
