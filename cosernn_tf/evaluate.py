@@ -63,7 +63,10 @@ def main(_: list[str]) -> None:
     output = Path(_OUTPUT.value) if _OUTPUT.value else workspace.evaluation
     summary = evaluate_runs(workspace, _RUNS.value, config=config, output=output)
     print(format_table(summary))
-    print(f"Written to {output}")
+    print(
+        f"Split: {config.split}. Relevant: {config.relevance}. "
+        f"Excluded users: {', '.join(config.exclude_users) or 'none'}. Written to {output}"
+    )
 
 
 def entry_point() -> None:

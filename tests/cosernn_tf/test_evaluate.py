@@ -108,7 +108,11 @@ def test_the_printed_table_is_the_means_of_the_scores(folder, results, call, out
             scored = [v for v in values[titles[title], metric] if v is not None]
             assert cell == (pytest.approx(np.mean(scored), abs=5.1e-5) if scored else None)
     assert rows["Last, any cxt"][0] != rows["Oracle half"][0]
-    assert f"Written to {output}\n" in results[call].stdout
+    settings = {
+        "all": "Split: test. Relevant: any. Excluded users: none.",
+        "two": "Split: validation. Relevant: played. Excluded users: user-3, user-4.",
+    }
+    assert results[call].stdout.endswith(f"\n{settings[call]} Written to {output}\n")
 
 
 def test_flags_reach_the_evaluation(folder, results):
