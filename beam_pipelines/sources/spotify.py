@@ -33,7 +33,7 @@ import pyarrow.compute as pc
 from beam_pipelines.rules.parsing import parse_bool, parse_int, parse_time
 from beam_pipelines.sources.base import NOT_A_TRACK, RawListens, RejectedRow, Unit
 from beam_pipelines.sources.files import leave_out, open_stream
-from beam_pipelines.sources.text import field_as_text, malformed_row
+from beam_pipelines.sources.text import as_text, malformed_row
 from beam_pipelines.sources.times import later
 from cosernn_tf.errors import UserError
 
@@ -131,19 +131,19 @@ def _is_of_track(play: dict[str, Any]) -> bool:
 def _fields(play: dict[str, Any]) -> tuple[str | None, ...]:
     """Track, end, milliseconds, skipped, reason of the end, offline, its time, platform."""
     if "endTime" in play:
-        names = [field_as_text(play, name) for name in ("artistName", "trackName")]
+        names = [as_text(play.get(name)) for name in ("artistName", "trackName")]
         # A name has a tab, an id has none.
         track = "\t".join(filter(None, names)) if all(names) else None
-        return track, field_as_text(play, "endTime"), field_as_text(play, "msPlayed"), *[None] * 5
+        return track, as_text(play.get("endTime")), as_text(play.get("msPlayed")), *[None] * 5
     return (
-        field_as_text(play, "spotify_track_uri"),
-        field_as_text(play, "ts"),
-        field_as_text(play, "ms_played"),
-        field_as_text(play, "skipped"),
-        field_as_text(play, "reason_end"),
-        field_as_text(play, "offline"),
-        field_as_text(play, "offline_timestamp"),
-        field_as_text(play, "platform"),
+        as_text(play.get("spotify_track_uri")),
+        as_text(play.get("ts")),
+        as_text(play.get("ms_played")),
+        as_text(play.get("skipped")),
+        as_text(play.get("reason_end")),
+        as_text(play.get("offline")),
+        as_text(play.get("offline_timestamp")),
+        as_text(play.get("platform")),
     )
 
 

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -19,8 +19,10 @@ from cosernn_tf.errors import UserError
 MALFORMED: Final = "malformed"
 _MAX_CONTENT: Final = 1_000
 """Characters kept of a malformed row."""
-_LINES_PER_PIECE: Final = 2_000
+_FEW_LINES: Final = 64
 """Lines that are read one by one for the sake of a single odd one among them."""
+_PIECES: Final = 32
+"""In which more lines are tried again."""
 
 
 def read_header(path: str, *, delimiter: str) -> list[str]:
@@ -226,12 +228,7 @@ def _fields_as_text(value: Any) -> dict[str, str | None]:
     for name, field in value.items():
         if isinstance(field, (dict, list)):
             raise TypeError(f"{name} must not be nested")
-        if field is None:
-            fields[name] = None
-            continue
-        text = field if isinstance(field, str) else json.dumps(field)
-        text.encode()  # raises ValueError for a lone surrogate, which is no text
-        fields[name] = text
+        fields[name] = as_text(field)
     return fields
 
 
@@ -251,22 +248,36 @@ def read_json_objects(path: str, *, schema: pa.Schema) -> Iterator[RawListens]:
     for lines in _blocks_of_lines(path):
         rows = np.arange(first_row, first_row + len(lines))
         first_row += len(lines)
-        yield from _parse_objects(lines, rows, schema)
+        if lines:
+            yield _joined(list(_parse_objects(lines, rows, schema)))
 
 
 def _parse_objects(lines: list[bytes], rows: np.ndarray, schema: pa.Schema) -> Iterator[RawListens]:
     """All lines at once where they agree with the schema, else in pieces, else one by one."""
-    table = _parse_at_once(lines, schema, others="ignore") if lines else None
+    table = _parse_at_once(lines, schema, others="ignore")
     if table is not None:
         flat = _flatten(table)
         columns = {name: flat[name].combine_chunks() for name in flat.column_names}
         yield RawListens(columns, rows)
-    elif len(lines) > _LINES_PER_PIECE:
-        for start in range(0, len(lines), _LINES_PER_PIECE):
-            piece = slice(start, start + _LINES_PER_PIECE)
+    elif len(lines) > _FEW_LINES:
+        size = max(len(lines) // _PIECES, _FEW_LINES)
+        for start in range(0, len(lines), size):
+            piece = slice(start, start + size)
             yield from _parse_objects(lines[piece], rows[piece], schema)
-    elif lines:
-        yield _parse_objects_one_by_one(lines, rows, _flatten(schema.empty_table()).column_names)
+    else:
+        yield _parse_objects_one_by_one(lines, rows, schema)
+
+
+def _joined(pieces: list[RawListens]) -> RawListens:
+    """One batch of all, for what comes after takes a time for each."""
+    if len(pieces) == 1:
+        return pieces[0]
+    columns = {
+        name: pa.concat_arrays([piece.columns[name].cast(pa.string()) for piece in pieces])
+        for name in pieces[0].columns
+    }
+    malformed = tuple(row for piece in pieces for row in piece.malformed)
+    return RawListens(columns, np.concatenate([piece.rows for piece in pieces]), malformed)
 
 
 def _flatten(table: pa.Table) -> pa.Table:
@@ -276,8 +287,9 @@ def _flatten(table: pa.Table) -> pa.Table:
 
 
 def _parse_objects_one_by_one(
-    lines: list[bytes], rows: np.ndarray, paths: Sequence[str]
+    lines: list[bytes], rows: np.ndarray, schema: pa.Schema
 ) -> RawListens:
+    tree = _tree(schema)
     good: list[list[str | None]] = []
     good_rows: list[int] = []
     malformed: list[RejectedRow] = []
@@ -286,25 +298,45 @@ def _parse_objects_one_by_one(
             value = json.loads(line)
             if not isinstance(value, dict):
                 raise TypeError("a line must be an object")
-            good.append([field_as_text(value, path) for path in paths])
+            good.append(list(_leaves(value, tree)))
             good_rows.append(row)
         except (ValueError, TypeError, RecursionError):
             malformed.append(malformed_row(row, line.decode("utf-8", "replace")))
-    fields = zip(*good, strict=True) if good else ([] for _ in paths)
+    names = _flatten(schema.empty_table()).column_names
+    fields = zip(*good, strict=True) if good else ([] for _ in names)
     columns = {
-        path: pa.array(values, pa.string()) for path, values in zip(paths, fields, strict=True)
+        name: pa.array(values, pa.string()) for name, values in zip(names, fields, strict=True)
     }
     return RawListens(columns, np.array(good_rows, np.int64), tuple(malformed))
 
 
-def field_as_text(value: Any, path: str) -> str | None:
-    """What an object of JSON has at `path` (`track.name`): null if nothing, or more objects.
+_Tree = list[tuple[str, "_Tree | None"]]
+"""Names, and what is below them."""
+
+
+def _tree(fields: Iterable[pa.Field]) -> _Tree:
+    return [
+        (field.name, _tree(field.type) if pa.types.is_struct(field.type) else None)
+        for field in fields
+    ]
+
+
+def _leaves(value: Any, tree: _Tree) -> Iterator[str | None]:
+    """In the order of the columns that Arrow flattens structs to; null where there is nothing."""
+    for name, below in tree:
+        part = value.get(name) if isinstance(value, dict) else None
+        if below is None:
+            yield as_text(part)
+        else:
+            yield from _leaves(part, below)
+
+
+def as_text(value: Any) -> str | None:
+    """A value of JSON as text; null for objects and lists.
 
     Raises:
         ValueError: It is text that cannot be written as UTF-8.
     """
-    for name in path.split("."):
-        value = value.get(name) if isinstance(value, dict) else None
     if value is None or isinstance(value, (dict, list)):
         return None
     text = value if isinstance(value, str) else json.dumps(value)

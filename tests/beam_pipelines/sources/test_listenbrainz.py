@@ -94,7 +94,8 @@ def test_what_players_send_of_other_types_is_left_out(tmp_path):
 
 
 def test_odd_lines_cost_only_their_piece_and_keep_their_numbers(tmp_path, monkeypatch):
-    monkeypatch.setattr(text, "_LINES_PER_PIECE", 3)
+    monkeypatch.setattr(text, "_FEW_LINES", 3)
+    monkeypatch.setattr(text, "_PIECES", 4)
     one_by_one = []
     parse = text._parse_objects_one_by_one
 
