@@ -11,7 +11,7 @@ import tensorflow as tf
 from cosernn_tf.dataset import read_shard
 from cosernn_tf.features import embed_sessions
 from cosernn_tf.models.base import DataSpec, LogStatistics
-from cosernn_tf.table import SessionTable, concatenate
+from cosernn_tf.table import SessionTable, concatenate, in_blocks
 from cosernn_tf.windows import (
     Batch,
     SequenceData,
@@ -22,7 +22,7 @@ from cosernn_tf.windows import (
     sequence_data,
     training_windows,
 )
-from cosernn_tf.workspace import SessionsDirectory, Shard
+from cosernn_tf.workspace import SessionsDirectory
 
 SESSIONS_PER_BLOCK: Final = 300_000
 """Sessions held in memory at once, about 1 KB each: what bounds the memory of training."""
@@ -61,22 +61,15 @@ class Feed:
             yield self._only_block
             return
         shards = self._shards if order is None else [self._shards[row] for row in order]
-        pending: list[Shard] = []
-        for shard in shards:
-            if pending and _sessions([*pending, shard]) > self._sessions_per_block:
-                yield self._load(pending)
-                pending = []
-            pending.append(shard)
-        if pending:
-            yield self._load(pending)
+        tables = (read_shard(self.sessions, shard) for shard in shards)
+        yield from map(self._block, in_blocks(tables, max_sessions=self._sessions_per_block))
 
     @cached_property
     def _only_block(self) -> Block:
         """Kept where everything fits, so that an epoch reads no file."""
-        return self._load(self._shards)
+        return self._block(concatenate([read_shard(self.sessions, s) for s in self._shards]))
 
-    def _load(self, shards: list[Shard]) -> Block:
-        table = concatenate([read_shard(self.sessions, shard) for shard in shards])
+    def _block(self, table: SessionTable) -> Block:
         return Block(table, sequence_data(table, embed_sessions(table, self._track_embeddings)))
 
     def training_batches(
@@ -140,10 +133,6 @@ class _TrainingSplit:
     pairs: int
     last_num_tracks: np.ndarray
     seconds_since_last: np.ndarray
-
-
-def _sessions(shards: list[Shard]) -> int:
-    return sum(shard.sessions for shard in shards)
 
 
 def _grouped(data: SequenceData, windows: Windows) -> list[Batch]:
