@@ -6,13 +6,20 @@ from absl import flags
 
 from cosernn_tf import cli
 from cosernn_tf.config import EmbeddingConfig
+from cosernn_tf.playlists import FORMATS
 
 _DEFAULT = EmbeddingConfig()
 _PLAYLISTS = flags.DEFINE_string(
     "playlists",
     None,
-    "JSON Lines of playlists (may be gzip) whose tracks are the sentences. Without it, the "
-    "sessions of the training split are.",
+    "Playlists whose tracks are the sentences: a file, or a directory of slices (mpd). Without it, "
+    "the sessions of the training split are.",
+)
+_PLAYLISTS_FORMAT = flags.DEFINE_enum(
+    "playlists_format",
+    FORMATS[0],
+    FORMATS,
+    "jsonl: JSON Lines (may be gzip); mpd: slices of the Million Playlist Dataset.",
 )
 _EPOCHS = flags.DEFINE_integer("epochs", _DEFAULT.epochs, "Passes over the sentences.")
 _WINDOW = flags.DEFINE_integer("window", _DEFAULT.window, "Tracks on each side that predict one.")
@@ -45,6 +52,7 @@ def main(_: list[str]) -> None:
         playlists=Path(_PLAYLISTS.value) if _PLAYLISTS.value else None,
         output=workspace.tracks,
         config=config,
+        playlists_format=_PLAYLISTS_FORMAT.value,
     )
 
 

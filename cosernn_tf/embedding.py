@@ -10,7 +10,7 @@ from absl import logging
 
 from cosernn_tf.config import EmbeddingConfig
 from cosernn_tf.dataset import read_shards
-from cosernn_tf.errors import UserError
+from cosernn_tf.playlists import playlist_files
 from cosernn_tf.table import SessionTable
 from cosernn_tf.tracks import TrackEmbeddings, save_track_embeddings
 from cosernn_tf.word2vec import (
@@ -23,15 +23,21 @@ from cosernn_tf.workspace import SessionsDirectory
 
 
 def embed_tracks(
-    sessions: SessionsDirectory, *, playlists: Path | None, output: Path, config: EmbeddingConfig
+    sessions: SessionsDirectory,
+    *,
+    playlists: Path | None,
+    output: Path,
+    config: EmbeddingConfig,
+    playlists_format: str = "jsonl",
 ) -> TrackEmbeddings:
     """Trains and writes the embeddings of the track vocabulary of `sessions`.
 
     Args:
         sessions: Gives the vocabulary and, without playlists, the sentences.
-        playlists: JSON Lines of playlists; None: training-split sessions are the sentences.
+        playlists: File or directory; None: training-split sessions are the sentences.
         output: Directory to write, replaced as a whole.
         config: Of word2vec.
+        playlists_format: One of `playlists.FORMATS`.
     """
     track_ids = sessions.tracks["track_id"].to_numpy(zero_copy_only=False)
     if playlists is None:
@@ -40,8 +46,12 @@ def embed_tracks(
         )
         source = {"sentences": "training-split sessions"}
     else:
-        sentences = PlaylistSentences(playlists)
-        source = {"sentences": "playlists", "playlists_sha256": playlists_sha256(playlists)}
+        sentences = PlaylistSentences(playlists, playlists_format)
+        source = {
+            "sentences": "playlists",
+            "playlists_format": playlists_format,
+            "playlists_sha256": playlists_sha256(playlists, playlists_format),
+        }
     keyed_vectors = train_vectors(sentences, config)
     vectors = vocabulary_vectors(keyed_vectors, track_ids)
     embedded = int(np.count_nonzero(vectors.any(axis=1)))
@@ -68,12 +78,15 @@ def embed_tracks(
     return embeddings
 
 
-def playlists_sha256(playlists: Path) -> str:
-    """Raises `UserError` if there is no such file."""
-    if not playlists.is_file():
-        raise UserError(f"--playlists={playlists} does not exist")
-    with playlists.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def playlists_sha256(playlists: Path, playlists_format: str = "jsonl") -> str:
+    """Of the file, or of the digests of several. Raises `UserError` if there is none."""
+    digests = []
+    for path in playlist_files(playlists, playlists_format):
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 class _Tables:

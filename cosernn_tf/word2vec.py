@@ -1,8 +1,5 @@
 """Trains track embeddings: word2vec, continuous bag of words, over sequences of tracks (§3.2)."""
 
-import gzip
-import json
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +12,7 @@ from tqdm import tqdm
 from cosernn_tf.config import EmbeddingConfig
 from cosernn_tf.errors import UserError
 from cosernn_tf.features import normalize
+from cosernn_tf.playlists import playlist_files, read_playlists
 from cosernn_tf.schema import EMBEDDING_DIM
 from cosernn_tf.table import SessionTable
 from cosernn_tf.workspace import Split
@@ -24,38 +22,17 @@ _MAX_WORDS_PER_SENTENCE: Final = 10_000
 
 
 class PlaylistSentences:
-    """Playlists of a JSON Lines file (plain or gzip), read anew in every epoch."""
+    """Playlists of a file or a directory, read anew in every epoch."""
 
-    def __init__(self, path: Path) -> None:
-        if not path.is_file():
-            raise UserError(f"--playlists={path} does not exist")
-        self._path = path
+    def __init__(self, path: Path, playlists_format: str = "jsonl") -> None:
+        """Raises `UserError` if there is none."""
+        self._files = playlist_files(path, playlists_format)
+        self._format = playlists_format
 
     def __iter__(self) -> Iterator[list[str]]:
-        opener = gzip.open if self._path.suffix == ".gz" else open
-        number = 0
-        try:
-            with opener(self._path, "rb") as lines:
-                for number, line in enumerate(lines, start=1):
-                    yield from _pieces(self._tracks(line, number))
-        except (OSError, EOFError, zlib.error) as error:
-            raise UserError(
-                f"{self._path} cannot be read after line {number} ({error}): give JSON Lines, or "
-                "whole gzip with a name that ends in .gz"
-            ) from error
-
-    def _tracks(self, line: bytes, number: int) -> list[str]:
-        try:
-            tracks = json.loads(line)["track_ids"]
-            if isinstance(tracks, list) and all(isinstance(track, str) for track in tracks):
-                return tracks
-            problem = "track_ids is not a list of strings"
-        except (ValueError, KeyError, TypeError) as error:
-            problem = repr(error)
-        raise UserError(
-            f"{self._path}, line {number}: {problem}; a line is "
-            '{"playlist_id": str, "track_ids": [str, ...]}'
-        )
+        for file in self._files:
+            for tracks in read_playlists(file, self._format):
+                yield from _pieces(tracks)
 
 
 class SessionSentences:
