@@ -67,6 +67,11 @@ class TrainStep:
             self._apply(tf.constant(pairs, tf.float32))
         return StepResult(loss, attention, pairs)
 
+    @property
+    def traces(self) -> int:
+        """How often the model was traced; more than once means that time is lost."""
+        return int(self._accumulate.experimental_get_tracing_count())
+
     def _accumulate_eagerly(
         self, inputs: dict[str, tf.Tensor], target: tf.Tensor, weight: tf.Tensor
     ) -> tuple[Any, Any]:
