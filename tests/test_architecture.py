@@ -274,7 +274,8 @@ def test_every_command_of_setup_exists():
         assert function in functions, script
         assert script == "cosernn-" + module.rpartition(".")[2].replace("_", "-")
     in_packages = {m for m in entry_points() if is_within(m, ("cosernn_tf", "beam_pipelines"))}
-    assert {target.partition(":")[0] for target in scripts.values()} == in_packages
+    called = {target.partition(":")[0] for target in scripts.values()}
+    assert in_packages - called == {"cosernn_tf.workspace_page"}  # for who works on the project
 
 
 def test_every_name_that_is_imported_or_listed_exists():

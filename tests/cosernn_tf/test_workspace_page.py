@@ -1,0 +1,200 @@
+"""WORKSPACE.md: its tables are those of the code, it has every file, and its examples run."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from beam_pipelines.config import SessionizeConfig
+from beam_pipelines.job import sessionize
+from beam_pipelines.synthetic import writing
+from cosernn_tf import runs, tracks, workspace
+from cosernn_tf.errors import UserError
+from cosernn_tf.evaluation.config import METRICS_FILE, SCORES_FILE, EvaluationConfig
+from cosernn_tf.evaluation.run import evaluate_runs
+from cosernn_tf.models import base
+from cosernn_tf.retrieval import approximate, exact, index
+from cosernn_tf.training import loop
+from cosernn_tf.workspace import Manifest, Workspace, open_sessions
+from cosernn_tf.workspace_page import TABLES, render
+from tests.entry_points import run
+from tests.workspaces import write_tracks
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "WORKSPACE.md").read_text(encoding="utf-8")
+
+LISTENS = """\
+user_id,track_id,timestamp,ms_played,device,track_duration_ms,utc_offset_minutes,skipped
+"""
+BAD_ROWS = """\
+,t1,1554100000,5,web,100,0,
+u1,,1554100000,5,web,100,0,
+u1,t1,,5,web,100,0,
+u1,t1,yesterday,5,web,100,0,
+u1,t1,1554100000000,5,web,100,0,
+u1,t1,1554100000,-5,web,100,0,
+u1,t1,1554100000,5,web,-100,0,
+u1,t1,1554100000,5,web,100,5000,
+u1,t1,1554100000,5,web,100,0,perhaps
+u1,t1,1554100000
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """A folder with a workspace, made by the jobs but for the training."""
+    root = tmp_path_factory.mktemp("page")
+    lines = [LISTENS, BAD_ROWS]
+    for number in range(400):
+        start = 1_554_100_000 + 5_000 * number
+        device = ("mobile", "DESKTOP", "fridge")[number % 3]
+        lines.append(f"u{number % 2},t{number % 7},{start},40000,{device},200000,60,\n" * 2)
+    (root / "listens.csv").write_text("".join(lines))
+    (root / "users.csv").write_text("user_id,age\nu0,30\nu0,31\nu9,20\n,4\nu1,old\n")
+    space = Workspace(root / "workspace")
+    sessionize(
+        SessionizeConfig(
+            listens=(str(root / "listens.csv"),),
+            users=str(root / "users.csv"),
+            output=space.sessions,
+            num_shards=2,
+        )
+    )
+    write_tracks(space.tracks, open_sessions(space.sessions))
+    evaluate_runs(space, [], config=EvaluationConfig())
+    return root
+
+
+# Tables ------------------------------------------------------------------------------------------
+
+
+def test_the_page_is_up_to_date():
+    assert render(PAGE) == PAGE, "run python -m cosernn_tf.workspace_page"
+
+
+def test_tables_are_rewritten_and_the_rest_is_left():
+    page = "intro\n" + "".join(f"<!-- begin {t} -->\nold\n<!-- end -->\n{t}!\n" for t in TABLES)
+    rendered = render(page)
+    assert "old" not in rendered
+    assert rendered.startswith("intro\n<!-- begin listens -->\n| column | type |")
+    assert "| `track_id` | string | no | opaque |\n" in rendered
+    assert "| `track` | `(T, 10)` | int64 |" in rendered
+    assert "| `last_played` | `(batch, sessions, 40)` | float32 |" in rendered
+    assert "| `age_bucket` | `(batch)` | int32 |" in rendered
+    assert "| `ap_25` | double | yes |" in rendered
+    assert "| late evening | 21, 22, 23, 0 |\n<!-- end -->\nperiods!\n" in rendered
+    assert render(rendered) == rendered
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda page: page.replace("begin scores", "begin scorings"),
+        lambda page: page.replace("<!-- begin scores -->", ""),
+        lambda page: page + "<!-- begin scores -->\n<!-- end -->",
+        lambda page: "",
+    ],
+)
+def test_a_table_that_is_missing_unknown_or_twice_there(spoil):
+    with pytest.raises(UserError, match=r"expected each of listens, devices, .* once"):
+        render(spoil(PAGE))
+
+
+def test_the_command(tmp_path):
+    stale = PAGE.replace("| `user_id` |", "| `user` |")
+    (tmp_path / "WORKSPACE.md").write_text(stale, encoding="utf-8")
+    assert run("cosernn_tf.workspace_page", [], folder=tmp_path).code == 0
+    assert (tmp_path / "WORKSPACE.md").read_text(encoding="utf-8") == PAGE
+    missing = run("cosernn_tf.workspace_page", ["--page=nowhere.md"], folder=tmp_path)
+    assert missing.code == 2
+    assert "--page=nowhere.md does not exist" in missing.error
+
+
+# Content -----------------------------------------------------------------------------------------
+
+
+def section(title: str) -> str:
+    """The text below a heading, up to the next one of its level."""
+    (found,) = re.findall(rf"^## `{re.escape(title)}`\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S)
+    return str(found)
+
+
+@pytest.mark.parametrize(
+    ("title", "files"),
+    [
+        ("log/", [writing.LISTENS, writing.PLAYLISTS, writing.USERS, writing.SUMMARY]),
+        ("sessions/", [*workspace.VOCABULARIES, workspace.MANIFEST]),
+        ("tracks/", [tracks.EMBEDDINGS, tracks.DESCRIPTION, tracks.KEYED_VECTORS]),
+        (
+            "runs/<name>/",
+            [
+                runs.CONFIG,
+                runs.FLAGFILE,
+                runs.EXPORT,
+                runs.INDEX,
+                base.MODEL_FILE,
+                loop.HISTORY,
+                loop.CHECKPOINTS,
+                Path(loop.BEST_WEIGHTS).name,
+                loop.TENSORBOARD,
+                index.DESCRIPTION,
+                index.ROWS,
+                exact.VECTORS,
+                approximate.ASSETS,
+                base.PREDICTION,
+                base.ATTENTION,
+            ],
+        ),
+        ("evaluation/", [METRICS_FILE, SCORES_FILE]),
+    ],
+)
+def test_every_file_of_a_directory_is_there(title, files):
+    for file in [*files, workspace.SUCCESS]:
+        assert f"`{file}" in section(title), file
+
+
+def test_every_file_that_jobs_write_is_there(root):
+    def names(path: Path) -> set[str]:
+        files = {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()}
+        # Numbers of parts differ.
+        return {re.sub(r"-\d{5}-of-\d{5}$", "-00000-of-", file) for file in files}
+
+    for title in ("sessions/", "tracks/", "evaluation/"):
+        found = names(root / "workspace" / title)
+        assert len(found) > 2
+        assert [name for name in found if f"`{name}" not in section(title)] == []
+
+
+def test_every_field_and_counter_of_the_manifest_is_there(root):
+    text = section("sessions/")
+    for field in dataclasses.fields(Manifest):
+        assert f"`{field.name}`" in text
+    counters = open_sessions(root / "workspace/sessions").manifest.counters
+    documented = set(re.findall(r"`(\w*(?:[a-z]|<column>))`", text))
+    for name in counters:
+        columns = re.sub(r"^(rejected_(?:missing|bad|negative))_.*", r"\1_<column>", name)
+        assert name in documented or columns in documented, name
+    # The log has one of each kind that the page tells of.
+    met = {name for name, number in counters.items() if number}
+    rejected = {name for name in documented if name.startswith("rejected_") and "<" not in name}
+    assert rejected - met == {"rejected_not_a_track"}
+    assert {"rejected_missing_user_id", "rejected_bad_skipped"} <= met
+    assert {"rejected_negative_ms_played", "devices_other", "users_duplicates"} <= met
+
+
+def test_every_field_of_the_metrics_is_there(root):
+    content = json.loads((root / "workspace/evaluation" / METRICS_FILE).read_text())
+    for name in [*content, *content["provenance"]]:
+        assert f"`{name}`" in section("evaluation/"), name
+
+
+EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_examples_run(root, monkeypatch, capsys, number):
+    monkeypatch.chdir(root)
+    exec(compile(EXAMPLES[number], f"example {number}", "exec"), {})
+    assert len(capsys.readouterr().out.splitlines()) >= 1
