@@ -58,7 +58,7 @@ def sessionize(
     # Beam tells much of itself, of no use to who runs the job.
     python_logging.getLogger("apache_beam").setLevel(python_logging.WARNING)
     logging.info("Sessionising %d files into %s", len({unit.path for unit in units}), config.output)
-    with staged(config.output) as staging:
+    with staged(config.output, marker=MANIFEST) as staging:
         pipeline = _new_pipeline(options)
         with _spill(runner, staging) as spill:
             graph.build(

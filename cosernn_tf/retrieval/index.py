@@ -169,7 +169,7 @@ def build_index(
         vocabulary_sha256=str(embeddings.description["vocabulary_sha256"]),
         embeddings_sha256=embeddings.sha256,
     )
-    with staged(output) as staging:
+    with staged(output, marker=DESCRIPTION) as staging:
         np.save(staging / ROWS, rows)
         searcher.save(staging)
         (staging / DESCRIPTION).write_text(description.to_json(), encoding="utf-8")
