@@ -10,9 +10,9 @@ podcasts, audiobooks and videos are rejected as `not_a_track`.
   start by the device's clock, in milliseconds in older rows and in seconds in newer ones. It is
   taken if `offline` is true and it is at most 30 days, as long as Spotify plays offline, before the
   report. (Chains of such plays show that it is the start: each ends where the next begins.)
-- `skipped` is never true from 2015 to 2022, skipped or not: a play that the forward or backward button
-  ended is skipped whatever it says, one that its end ended is not if it says nothing, and one that
-  another choice ended (`endplay`) is left to the general rule unless it says true.
+- `skipped` is never true from 2015 to 2022, skipped or not: a play that the forward or backward
+  button ended is skipped whatever it says, one that its end ended is not if it says nothing, and
+  one that another choice ended (`endplay`) is left to the general rule unless it says true.
 - `platform` is free text; the device is read from it.
 - The user is the folder's name, without the folders that an export itself consists of.
 
