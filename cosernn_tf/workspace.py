@@ -6,6 +6,7 @@ that a reader never sees half an output and a failed job leaves the older one as
 
 import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
@@ -210,9 +211,10 @@ def staged(final: Path, *, marker: str = SUCCESS) -> Iterator[Path]:
     staging = _beside(target, _STAGING)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _clean_up_after_the_dead(target)
-        _require_replaceable(final, marker)
-        staging.mkdir()
+        with _alone(target.parent):
+            _clean_up_after_the_dead(target)
+            _require_replaceable(final, marker)
+            staging.mkdir()
     except OSError as error:
         # A file where a folder would have to be.
         reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
@@ -236,6 +238,18 @@ def _beside(final: Path, what: str) -> Path:
     return final.parent / f".{final.name}.{what}-{platform.node()}-{os.getpid()}"
 
 
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Lets one process at a time put outputs into the folder, where its file system has locks."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _require_replaceable(final: Path, marker: str) -> None:
     if not final.exists() or (final / marker).is_file():
         return
@@ -247,22 +261,18 @@ def _require_replaceable(final: Path, marker: str) -> None:
 
 
 def _replace(final: Path, staging: Path) -> None:
-    """Puts `staging` in the place of `final`, also while other processes do the same."""
+    """Puts `staging` in the place of `final`, which comes back if that fails."""
     old = _beside(final, _OLD)
-    done = False
-    while not done:
-        with contextlib.suppress(FileNotFoundError):
+    with _alone(final.parent):
+        if final.exists():
             final.rename(old)
         try:
             staging.rename(final)
-            done = True
         except OSError:
-            # If something is there, another process was faster, and that is the older output now.
-            if not final.exists():
-                with contextlib.suppress(FileNotFoundError):
-                    old.rename(final)
-                raise
-        shutil.rmtree(old, ignore_errors=True)
+            if old.exists():
+                old.rename(final)
+            raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _clean_up_after_the_dead(final: Path) -> None:
