@@ -15,7 +15,6 @@ from cosernn_tf.word2vec import (
     train_vectors,
     vocabulary_vectors,
 )
-from cosernn_tf.workspace import Split
 from tests.workspaces import random_table, split_of
 
 CONFIG = EmbeddingConfig(epochs=30)
@@ -138,12 +137,12 @@ def test_files_that_are_missing_cut_short_or_not_gzip(tmp_path):
 def test_sentences_are_sessions_of_the_training_split():
     table = random_table(7, num_tracks=60)
     track_ids = np.array([f"track-{row}" for row in range(60)], object)
-    start = split_of(table).validation_start
-    found = list(SessionSentences([table, table], track_ids, Split(start, start + 1)))
+    split = split_of(table)
+    found = list(SessionSentences([table, table], track_ids, split))
     expected = [
         [f"track-{track}" for track in tracks if track >= 0]
         for tracks, time in zip(table.track, table.session_start, strict=True)
-        if time < start
+        if time < split.validation_start
     ]
     assert found == 2 * expected
     assert 0 < len(expected) < table.num_sessions

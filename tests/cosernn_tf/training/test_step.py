@@ -57,6 +57,20 @@ def test_groups_give_the_step_of_the_whole_batch(model, data, windows):
         assert np.abs(theirs).max() > 1e-5
 
 
+def test_a_step_forgets_the_one_before(model, data, windows):
+    before = [variable.numpy() for variable in model.trainable_variables]
+    step = TrainStep(model, keras.optimizers.SGD(1.0), clip_norm=0.0)
+    batch = [make_batch(data, windows)]
+    after = []
+    for _ in range(2):
+        step(batch)
+        after.append([variable.numpy() for variable in model.trainable_variables])
+        for variable, values in zip(model.trainable_variables, before, strict=True):
+            variable.assign(values)
+    for first, second in zip(*after, strict=True):
+        np.testing.assert_allclose(second, first, atol=1e-6)
+
+
 def test_the_step_descends_the_mean_over_pairs(model, data, windows):
     batch = make_batch(data, windows)
     changes, result = descend(model, [batch])
