@@ -96,19 +96,30 @@ def files_of(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-def test_what_is_refused(resumed, workspace, tmp_path):
-    """One line, exit code 2, and everything that was there is there still."""
+def check_refused(refused: dict[str, list[str]], *, folder: Path, preload: str) -> None:
+    """Each call, by what its one line says, ends with exit code 2."""
+    results = run_each(
+        MODULE,
+        list(refused.values()),
+        folder=folder,
+        output=folder / "results",
+        preload=[preload],
+    )
+    for message, result in zip(refused, results, strict=True):
+        assert result.code == 2, (message, result.stderr)
+        assert message in result.error, result.stderr
+
+
+def test_what_is_refused_before_anything_heavy_loads(resumed, workspace, tmp_path):
     root = f"--workspace={workspace.root}"
-    damaged, unfinished, newer = (tmp_path / name for name in ("damaged", "unfinished", "newer"))
-    for copy in (damaged, unfinished, newer):
-        shutil.copytree(workspace.root, copy, ignore=shutil.ignore_patterns("runs"))
-    shard = next((damaged / "sessions").glob("sessions-*"))
-    shard.write_bytes(shard.read_bytes()[:-1])
+    unfinished, newer = tmp_path / "unfinished", tmp_path / "newer"
+    for copy in (unfinished, newer):
+        shutil.copytree(workspace.sessions, copy / "sessions")
     (unfinished / "sessions" / "_SUCCESS").unlink()
     manifest = newer / "sessions" / "manifest.json"
     text = manifest.read_text().replace('"schema_version": 1', '"schema_version": 99')
     manifest.write_text(text)
-
+    before = files_of(workspace.root)
     refused = {
         "--learning_rate=-1.0 must be above 0": [root, "--learning_rate=-1"],
         "--model=gru is unknown: choose from cosernn": [root, "--model=gru"],
@@ -120,23 +131,33 @@ def test_what_is_refused(resumed, workspace, tmp_path):
         "nowhere/sessions does not exist: run beam_pipelines.sessionize": ["--workspace=nowhere"],
         "has no _SUCCESS": [f"--workspace={unfinished}"],
         "has schema version 99, this program reads 1": [f"--workspace={newer}"],
-        "does not have the checksum": [f"--workspace={damaged}", *SMALL],
+    }
+    check_refused(refused, folder=tmp_path, preload="cosernn_tf.workspace")
+    assert files_of(workspace.root) == before
+
+
+def test_what_is_refused_or_left_as_it_is(resumed, workspace, tmp_path):
+    damaged = Workspace(tmp_path / "damaged")
+    shutil.copytree(workspace.root, damaged.root, ignore=shutil.ignore_patterns("runs"))
+    shard = next(damaged.sessions.glob("sessions-*"))
+    shard.write_bytes(shard.read_bytes()[:-1])
+    root = f"--workspace={workspace.root}"
+    before = files_of(workspace.root)
+    refused = {
+        "does not have the checksum": [f"--workspace={damaged.root}", *SMALL],
         "differs in seed (1 there, 2 asked for)": [root, *ARGUMENTS, "--seed=2"],
     }
-    before = files_of(workspace.root)
-    same = [root, f"--flagfile={workspace.run('killed') / 'flags.txt'}", "--run=killed"]
-    *results, again = run_each(
+    check_refused(refused, folder=tmp_path, preload="cosernn_tf.training.run")
+    # The flags that a run stores are its flagfile.
+    (same,) = run_each(
         MODULE,
-        [*refused.values(), same],
+        [[root, f"--flagfile={workspace.run('killed') / 'flags.txt'}", "--run=killed"]],
         folder=tmp_path,
-        output=tmp_path / "results",
+        output=tmp_path / "same",
         preload=["cosernn_tf.training.run"],
     )
-    for message, result in zip(refused, results, strict=True):
-        assert result.code == 2, (message, result.stderr)
-        assert message in result.error, result.stderr
-    assert again.code == 0, again.stderr
-    assert "is finished and has the same flags and data: left as it is" in again.stderr
+    assert same.code == 0, same.stderr
+    assert "is finished and has the same flags and data: left as it is" in same.stderr
     assert files_of(workspace.root) == before
 
 
