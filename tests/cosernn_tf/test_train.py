@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from cosernn_tf.models.base import load_model
 from cosernn_tf.runs import is_finished
 from cosernn_tf.training.run import train_run
 from cosernn_tf.workspace import Workspace
-from tests.entry_points import run, run_each
+from tests.entry_points import Result, run, run_each
 from tests.workspaces import write_workspace
 
 MODULE = "cosernn_tf.train"
@@ -96,16 +97,8 @@ def files_of(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-def check_refused(refused: dict[str, list[str]], *, folder: Path, preload: str) -> None:
-    """Each call, by what its one line says, ends with exit code 2."""
-    results = run_each(
-        MODULE,
-        list(refused.values()),
-        folder=folder,
-        output=folder / "results",
-        preload=[preload],
-    )
-    for message, result in zip(refused, results, strict=True):
+def check_refused(results: list[Result], messages: Iterable[str]) -> None:
+    for message, result in zip(messages, results, strict=True):
         assert result.code == 2, (message, result.stderr)
         assert message in result.error, result.stderr
 
@@ -132,7 +125,14 @@ def test_what_is_refused_before_anything_heavy_loads(resumed, workspace, tmp_pat
         "has no _SUCCESS": [f"--workspace={unfinished}"],
         "has schema version 99, this program reads 1": [f"--workspace={newer}"],
     }
-    check_refused(refused, folder=tmp_path, preload="cosernn_tf.workspace")
+    results = run_each(
+        MODULE,
+        list(refused.values()),
+        folder=tmp_path,
+        output=tmp_path / "results",
+        preload=["cosernn_tf.workspace"],
+    )
+    check_refused(results, refused)
     assert files_of(workspace.root) == before
 
 
@@ -147,17 +147,18 @@ def test_what_is_refused_or_left_as_it_is(resumed, workspace, tmp_path):
         "does not have the checksum": [f"--workspace={damaged.root}", *SMALL],
         "differs in seed (1 there, 2 asked for)": [root, *ARGUMENTS, "--seed=2"],
     }
-    check_refused(refused, folder=tmp_path, preload="cosernn_tf.training.run")
     # The flags that a run stores are its flagfile.
-    (same,) = run_each(
+    same = [root, f"--flagfile={workspace.run('killed') / 'flags.txt'}", "--run=killed"]
+    *results, again = run_each(
         MODULE,
-        [[root, f"--flagfile={workspace.run('killed') / 'flags.txt'}", "--run=killed"]],
+        [*refused.values(), same],
         folder=tmp_path,
-        output=tmp_path / "same",
+        output=tmp_path / "results",
         preload=["cosernn_tf.training.run"],
     )
-    assert same.code == 0, same.stderr
-    assert "is finished and has the same flags and data: left as it is" in same.stderr
+    check_refused(results, refused)
+    assert again.code == 0, again.stderr
+    assert "is finished and has the same flags and data: left as it is" in again.stderr
     assert files_of(workspace.root) == before
 
 
