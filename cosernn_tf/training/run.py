@@ -66,7 +66,13 @@ def _train(
     tf.config.experimental.enable_op_determinism()
     feed = Feed(sessions, embeddings.vectors)
     model = create(config.model, feed.data_spec()).build()
-    logging.info("Model %s has %s weights", config.model.name, f"{model.count_params():,}")
+    logging.info(
+        "Training %s with %s weights in %s; to watch: tensorboard --logdir %s",
+        config.model.name,
+        f"{model.count_params():,}",
+        run,
+        run.parent,
+    )
     history = Trainer(model, feed, config, run).train()
     best = max(history, key=lambda epoch: epoch.validation_cosine)
     model.save(run / MODEL_FILE)
