@@ -92,6 +92,9 @@ class EmbeddingConfig:
     window: int = 10
     min_count: int = 2
     negative: int = 10
+    learning_rate: float = 0.1
+    """The first; it falls linearly. gensim's own, 0.025, is too low for a few thousand playlists:
+    the vectors stay near each other, far from converged."""
     seed: int = 1
     workers: int = 1
     """More than one thread trains faster, but not to the same bytes twice."""
@@ -100,6 +103,10 @@ class EmbeddingConfig:
         for flag in ("epochs", "window", "min_count", "negative", "workers"):
             value = getattr(self, flag)
             require(value >= 1, f"--{flag}={value} must be at least 1")
+        require(
+            0 < self.learning_rate <= 1,
+            f"--learning_rate={self.learning_rate} must be above 0 and at most 1",
+        )
         _require_seed(self.seed)
 
 

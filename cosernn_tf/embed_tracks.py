@@ -27,6 +27,9 @@ _MIN_COUNT = flags.DEFINE_integer(
     "min_count", _DEFAULT.min_count, "A track that occurs less often gets no embedding."
 )
 _NEGATIVE = flags.DEFINE_integer("negative", _DEFAULT.negative, "Negative samples a word.")
+_LEARNING_RATE = flags.DEFINE_float(
+    "learning_rate", _DEFAULT.learning_rate, "Word2vec's first learning rate; it falls linearly."
+)
 _SEED = flags.DEFINE_integer("seed", _DEFAULT.seed, "Seed of word2vec.")
 _WORKERS = flags.DEFINE_integer(
     "workers", _DEFAULT.workers, "Threads; with more than one, two runs differ in the last bits."
@@ -39,6 +42,7 @@ def main(_: list[str]) -> None:
         window=_WINDOW.value,
         min_count=_MIN_COUNT.value,
         negative=_NEGATIVE.value,
+        learning_rate=_LEARNING_RATE.value,
         seed=_SEED.value,
         workers=_WORKERS.value,
     )

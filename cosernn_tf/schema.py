@@ -80,9 +80,7 @@ LISTEN_COLUMNS: Final = (
     ListenColumn("skipped", pa.bool_(), True, "if null, inferred (README, decision 2)"),
     ListenColumn("device", pa.string(), True, "mobile, desktop, speaker, web, tablet, or other"),
     ListenColumn("stream_source", pa.string(), True, "open vocabulary, learnt from the data"),
-    ListenColumn(
-        "utc_offset_minutes", pa.int32(), True, "for local day and hour; 0 when null"
-    ),
+    ListenColumn("utc_offset_minutes", pa.int32(), True, "for local day and hour; 0 when null"),
     ListenColumn("track_duration_ms", pa.int64(), True, "length of the track, milliseconds"),
 )
 LISTEN_SCHEMA: Final = pa.schema(
@@ -117,7 +115,9 @@ class SessionFeature:
 SESSION_FEATURES: Final = (
     SessionFeature("user_id", Per.USER, np.bytes_, "the user, as in the log, UTF-8"),
     SessionFeature("user_age", Per.USER, np.int64, "years; -1 unknown"),
-    SessionFeature("session_start", Per.SESSION, np.int64, "start of its first listen, UTC seconds"),
+    SessionFeature(
+        "session_start", Per.SESSION, np.int64, "start of its first listen, UTC seconds"
+    ),
     SessionFeature("day_of_week", Per.SESSION, np.int64, "0 = Monday, local"),
     SessionFeature("hour", Per.SESSION, np.int64, "0..23, local"),
     SessionFeature(
@@ -147,9 +147,7 @@ SESSION_FEATURES: Final = (
         np.int64,
         "row in vocabulary/tracks.parquet; -1 padding, -2 cut by --min_track_listens; row-major",
     ),
-    SessionFeature(
-        "skipped", Per.TRACK, np.int64, "1 skipped, 0 played, -1 padding; row-major"
-    ),
+    SessionFeature("skipped", Per.TRACK, np.int64, "1 skipped, 0 played, -1 padding; row-major"),
 )
 
 
@@ -172,12 +170,8 @@ MODEL_INPUTS: Final = (
     ModelInput("day_of_week", Per.SESSION, (), "int32", "D_t, context of the current session"),
     ModelInput("hour", Per.SESSION, (), "int32", "H_t, context of the current session"),
     ModelInput("device", Per.SESSION, (), "int32", "Y_t, context of the current session"),
-    ModelInput(
-        "last_played", Per.SESSION, (EMBEDDING_DIM,), "float32", "s⁺ of the last session"
-    ),
-    ModelInput(
-        "last_skipped", Per.SESSION, (EMBEDDING_DIM,), "float32", "s⁻ of the last session"
-    ),
+    ModelInput("last_played", Per.SESSION, (EMBEDDING_DIM,), "float32", "s⁺ of the last session"),
+    ModelInput("last_skipped", Per.SESSION, (EMBEDDING_DIM,), "float32", "s⁻ of the last session"),
     ModelInput(
         "last_num_tracks", Per.SESSION, (), "float32", "N of the last session; 0 before the first"
     ),

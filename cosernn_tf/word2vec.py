@@ -65,6 +65,7 @@ def train_vectors(sentences: Iterable[list[str]], config: EmbeddingConfig) -> An
         window=config.window,
         min_count=config.min_count,
         negative=config.negative,
+        alpha=config.learning_rate,
         seed=config.seed,
         workers=config.workers,
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from cosernn_tf.errors import UserError
 
-GENERATOR_VERSION: Final = 2
+GENERATOR_VERSION: Final = 3
 """Raised when the same options would give another log, so that an older log is not reused."""
 
 PURPOSE: Final = (

@@ -69,7 +69,7 @@ _PERIOD_DEMANDS = np.array(
         [-0.6, 0.8, -0.3, 0.2, -0.3],  # late evening
     ]
 )
-_WEEKEND_DEMANDS = np.array([0.1, 0.1, -0.9, 0.7, 0.2])
+_WEEKEND_DEMANDS = np.array([0.2, 0.2, -1.8, 1.4, 0.4])
 _DEVICE_DEMANDS = np.array(
     [
         [0.1, -0.1, -0.1, 0.0, 0.5],  # mobile
@@ -79,8 +79,8 @@ _DEVICE_DEMANDS = np.array(
         [-0.4, 0.7, 0.1, -0.2, -1.2],  # tablet
     ]
 )
-HABIT_SIGMA_BY_PERIOD: Final = np.array([1.1, 1.0, 0.9, 0.5, 0.5, 0.8])
-HABIT_SIGMA_BY_DEVICE: Final = np.array([0.3, 1.0, 1.5, 1.4, 1.4])
+HABIT_SIGMA_BY_PERIOD: Final = np.array([0.55, 0.5, 0.45, 0.25, 0.25, 0.4])
+HABIT_SIGMA_BY_DEVICE: Final = np.array([0.15, 0.5, 0.75, 0.7, 0.7])
 """Spread over users of what each context means to them, in log-odds of a taste."""
 
 

@@ -11,13 +11,13 @@ import numpy as np
 from beam_pipelines.synthetic.catalogue import TRAITS
 from beam_pipelines.synthetic.users import LIBRARY_TRACKS, NEVER, Tastes
 
-_SPELL_LOG_ODDS = 3.3
+_SPELL_LOG_ODDS = 1.5
 _SPELL_SHARE = 0.8
 _SPELL_DAYS = (1.6, 2.6)  # shape and scale of a gamma distribution
 _WEARY_SHARE = 0.6
 _WEARY_LOG_ODDS = -2.2
 _WEARY_DAYS = (2.0, 2.2)
-_PASSING_SHARE = 0.4
+_PASSING_SHARE = 0.2
 
 _ADOPTED_SHARE = 0.55
 _ADOPTED_LOG_ODDS = 2.0

@@ -12,14 +12,14 @@ from beam_pipelines.synthetic.sources import NUM_SOURCES, SOURCE_MAINSTREAM
 from beam_pipelines.synthetic.timetable import Contexts
 from beam_pipelines.synthetic.users import Tastes, User
 
-CONTEXT_STRENGTH: Final = 1.2
+CONTEXT_STRENGTH: Final = 2.0
 """Log-odds of a taste per unit of a context's demand for its traits."""
 
 _MAINSTREAM = TRAITS.index("mainstream")
 
 # After a short break people go on with what they had, the less the longer the break.
-_STAY_SHARE = 0.35
-_STAY_HOURS = 5.0
+_STAY_SHARE = 0.8
+_STAY_HOURS = 3.0
 _SAME_SOURCE_SHARE = 0.55
 _SAME_SOURCE_HOURS = 10.0
 # A session that does not please is skipped through, and its taste is left alone next time.

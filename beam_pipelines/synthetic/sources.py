@@ -46,25 +46,25 @@ SOURCES: Final = (
         "user_playlist",
         0.31,
         1.15,
-        {_C.LIBRARY: 0.66, _C.OTHER_LIBRARY: 0.16, _C.STYLE: 0.12, _C.GENRE: 0.06},
+        {_C.LIBRARY: 0.84, _C.OTHER_LIBRARY: 0.08, _C.STYLE: 0.06, _C.GENRE: 0.02},
     ),
     Source(
         "collection",
         0.17,
         1.2,
-        {_C.LIBRARY: 0.42, _C.OTHER_LIBRARY: 0.48, _C.STYLE: 0.06, _C.GENRE: 0.04},
+        {_C.LIBRARY: 0.54, _C.OTHER_LIBRARY: 0.4, _C.STYLE: 0.04, _C.GENRE: 0.02},
     ),
-    Source("album", 0.11, 0.9, {_C.ALBUM: 0.92, _C.LIBRARY: 0.08}),
-    Source("artist", 0.08, 0.8, {_C.ARTIST: 0.8, _C.LIBRARY: 0.14, _C.STYLE: 0.06}),
+    Source("album", 0.11, 0.9, {_C.ALBUM: 0.7, _C.LIBRARY: 0.3}),
+    Source("artist", 0.08, 0.8, {_C.ARTIST: 0.6, _C.LIBRARY: 0.36, _C.STYLE: 0.04}),
     Source("charts", 0.05, 0.9, {_C.CHART: 0.85, _C.LIBRARY: 0.1, _C.GENRE: 0.05}, 0.5),
     Source(
         "radio",
         0.11,
         1.5,
         {
-            _C.STYLE: 0.42,
-            _C.LIBRARY: 0.24,
-            _C.GENRE: 0.22,
+            _C.STYLE: 0.3,
+            _C.LIBRARY: 0.44,
+            _C.GENRE: 0.14,
             _C.OTHER_LIBRARY: 0.06,
             _C.CHART: 0.06,
         },
@@ -75,7 +75,9 @@ SOURCES: Final = (
         1.1,
         {_C.THEME: 0.76, _C.LIBRARY: 0.1, _C.STYLE: 0.08, _C.CHART: 0.06},
     ),
-    Source("search", 0.07, 0.35, {_C.STYLE: 0.35, _C.LIBRARY: 0.3, _C.GENRE: 0.2, _C.ARTIST: 0.15}),
+    Source(
+        "search", 0.07, 0.35, {_C.STYLE: 0.25, _C.LIBRARY: 0.5, _C.GENRE: 0.12, _C.ARTIST: 0.13}
+    ),
 )
 NUM_SOURCES: Final = len(SOURCES)
 SOURCE_SHARES: Final = np.array([source.share for source in SOURCES])

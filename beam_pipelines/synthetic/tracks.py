@@ -48,11 +48,11 @@ def select_tracks(
     day = programme.contexts.day[session]
     order = _library_order(programme, rng)
     from_library = channel == Channel.LIBRARY
-    # A library goes on where it was left earlier in the day, so that sessions close to each other
-    # share their style more than their tracks.
-    turn = _turns(day * len(tastes.style) + main_taste, from_library)
+    # Every session starts its library anew, the favourites of the day first: people come back to
+    # the same tracks, which is what makes up most of their listens.
+    turn = _turns(session, from_library)
     taste = np.where(from_library, main_taste, -1)
-    place = order[day, main_taste, turn % LIBRARY_TRACKS]
+    place = order[session, turn % LIBRARY_TRACKS]
     track = tastes.library[main_taste, place]
     favourite = _favourites(programme, rng)
 
@@ -88,9 +88,9 @@ def select_tracks(
 
 
 def _library_order(programme: Programme, rng: np.random.Generator) -> np.ndarray:
-    """(D, K, M) the libraries in the order in which each would be played on a day."""
-    liked = programme.interests.track
-    return np.argsort(-(liked + rng.gumbel(size=liked.shape)), axis=2)
+    """(T, M) the library of each session's taste in the order in which it is played."""
+    liked = programme.interests.track[programme.contexts.day, programme.taste]
+    return np.argsort(-(liked + rng.gumbel(size=liked.shape)), axis=1)
 
 
 def _turns(group: np.ndarray, counts: np.ndarray) -> np.ndarray:

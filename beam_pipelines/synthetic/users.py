@@ -160,9 +160,9 @@ def _devices(rng: np.random.Generator, desktop: float) -> np.ndarray:
 def _tastes(rng: np.random.Generator, catalogue: Catalogue, age: int) -> Tastes:
     typical_age = np.array([genre.typical_age for genre in GENRES])
     by_age = GENRE_SHARES * np.exp(-0.5 * ((age - typical_age) / 16.0) ** 2)
-    genres = rng.choice(len(GENRES), rng.integers(3, 7), False, by_age / by_age.sum())
-    genre_weight = rng.dirichlet(np.full(len(genres), 3.0))
-    num_main = int(rng.integers(5, 10))
+    genres = rng.choice(len(GENRES), rng.integers(3, 6), False, by_age / by_age.sum())
+    genre_weight = rng.dirichlet(np.full(len(genres), 2.0))
+    num_main = int(rng.integers(3, 6))
     main = rng.choice(genres, num_main, p=genre_weight) * STYLES_PER_GENRE
     main += rng.integers(0, STYLES_PER_GENRE, num_main)
     # Music for a purpose (to wake, to wind down, to concentrate, for guests): few sessions by
@@ -173,11 +173,11 @@ def _tastes(rng: np.random.Generator, catalogue: Catalogue, age: int) -> Tastes:
     style = np.unique(np.concatenate([main, np.array(purposes, np.int64)]))
     is_purpose = np.isin(style, purposes) & ~np.isin(style, main)
     num_tastes = len(style)
-    log_weight = np.log(rng.gamma(2.0, 1.0, num_tastes) + 0.05) - 1.2 * is_purpose
+    log_weight = np.log(rng.gamma(0.8, 1.0, num_tastes) + 0.05) - 1.2 * is_purpose
     library = _library(rng, catalogue, style)
     repeats = np.sort(library, axis=1)[:, 1:] == np.sort(library, axis=1)[:, :-1]
     library.sort(axis=1)
-    liked = -1.2 * np.log1p(np.argsort(rng.random(library.shape), axis=1))
+    liked = -2.5 * np.log1p(np.argsort(rng.random(library.shape), axis=1))
     liked += rng.normal(0.0, 0.3, library.shape)
     liked[:, 1:][repeats] = NEVER
     return Tastes(
@@ -185,7 +185,7 @@ def _tastes(rng: np.random.Generator, catalogue: Catalogue, age: int) -> Tastes:
         log_weight=log_weight,
         by_period=rng.normal(0.0, HABIT_SIGMA_BY_PERIOD, (num_tastes, len(PERIODS))),
         by_device=rng.normal(0.0, HABIT_SIGMA_BY_DEVICE, (num_tastes, len(LISTENING_DEVICES))),
-        at_weekend=rng.normal(0.0, 0.4, num_tastes),
+        at_weekend=rng.normal(0.0, 0.2, num_tastes),
         by_source=rng.normal(0.0, 0.9, (num_tastes, NUM_SOURCES)),
         library=library,
         library_log_weight=liked,

@@ -1,5 +1,7 @@
 """CoSeRNN (Hansen et al., RecSys 2020, §5.1)."""
 
+import math
+
 import keras
 
 from cosernn_tf.models import layers
@@ -22,8 +24,13 @@ class CoSeRNN(SequenceModel):
         transform_2 = self._dense("transform_2")
         outputs = []
         for pathway, embedding in (("skip", "last_skipped"), ("play", "last_played")):
+            # Unit norm leaves each coordinate at 1/√40: scaled to unit variance like the other
+            # features, they are learnt as fast as these (README, "Differences from the paper").
+            last = keras.layers.Rescaling(math.sqrt(EMBEDDING_DIM), name=f"{pathway}_scaled")(
+                inputs[embedding]
+            )
             features = keras.layers.Concatenate(name=f"{pathway}_features")(
-                [context, inputs[embedding], summary]
+                [context, last, summary]
             )
             outputs.append(self._lstm(pathway, transform_2(transform_1(features)), inputs))
 

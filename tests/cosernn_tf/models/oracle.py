@@ -85,7 +85,7 @@ def cosernn(
                 [(np.log1p(float(x["seconds_since_last"])) - gap.mean) / gap.deviation],
             ]
             for path, last in (("skip", "last_skipped"), ("play", "last_played")):
-                features = np.concatenate([*context, x[last], *summary])
+                features = np.concatenate([*context, np.sqrt(40) * x[last], *summary])
                 features = relu(dense(weights, "transform_1", features))
                 features = relu(dense(weights, "transform_2", features))
                 state[path] = lstm_cell(weights, f"{path}_lstm", features, *state[path])
