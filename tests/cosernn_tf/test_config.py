@@ -45,6 +45,8 @@ OTHER = TrainConfig(
             for name in ("epochs", "window", "min_count", "negative", "workers")
         ),
         (EmbeddingConfig, {"seed": -1}),
+        (EmbeddingConfig, {"learning_rate": 0.0}),
+        (EmbeddingConfig, {"learning_rate": 1.5}),
     ],
 )
 def test_a_value_out_of_range_is_named_as_its_flag(make, fields):

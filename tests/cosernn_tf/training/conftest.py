@@ -17,11 +17,11 @@ from cosernn_tf.workspace import Workspace, open_sessions
 from tests.workspaces import NUM_CLUSTERS, random_table, write_workspace
 
 CONFIG = TrainConfig(
-    model=ModelConfig(lstm_units=6, dense_units=5),
+    model=ModelConfig(lstm_units=6, dense_units=10),
     learning_rate=0.03,
     batch_size=3,
     max_sessions=20,
-    max_epochs=6,
+    max_epochs=15,
 )
 """Windows are shorter than users, and batches than the number of windows."""
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from cosernn_tf.config import ModelConfig
 from cosernn_tf.dataset import read_all
 from cosernn_tf.errors import UserError
 from cosernn_tf.prediction import Predictor
@@ -63,10 +64,10 @@ def test_validation_does_not_depend_on_the_blocks(workspace, feed):
 
 def test_training_learns(trained, feed):
     _, _, history = trained
-    assert [epoch.epoch for epoch in history] == [1, 2, 3, 4, 5, 6]
-    assert history[-1].train_loss < history[0].train_loss - 0.1
+    assert [epoch.epoch for epoch in history] == list(range(1, 16))
+    assert history[-1].train_loss < history[0].train_loss - 0.25
     untrained = validate(Predictor(new_model(feed)), feed, max_sessions=20).cosine
-    assert max(epoch.validation_cosine for epoch in history) > untrained + 0.05
+    assert max(epoch.validation_cosine for epoch in history) > untrained + 0.25
 
 
 def test_the_seed_decides_the_weights(feed):
@@ -108,7 +109,13 @@ def test_two_runs_with_one_seed_are_equal_even_if_one_is_interrupted(trained, fe
 
 def test_training_stops_early_and_keeps_the_best(feed, tmp_path):
     # A rate at which this model overshoots, so that the last epoch is not the best.
-    config = dataclasses.replace(CONFIG, learning_rate=0.3, max_epochs=30, patience=2)
+    config = dataclasses.replace(
+        CONFIG,
+        model=ModelConfig(lstm_units=6, dense_units=5),
+        learning_rate=0.3,
+        max_epochs=30,
+        patience=2,
+    )
     model, trainer = make_trainer(feed, tmp_path / "run", config)
     history = trainer.train()
     cosines = [epoch.validation_cosine for epoch in history]
