@@ -7,7 +7,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SOURCES := beam_pipelines cosernn_tf experiments tests benchmarks setup.py
+SOURCES := beam_pipelines cosernn_tf experiments tests setup.py
 # TensorFlow's start-up notices drown a newcomer's first output.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
@@ -17,7 +17,7 @@ setup: $(STAMP)
 
 $(STAMP): requirements.lock setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
-	  { echo "error: Python 3.11 is needed (ScaNN has no wheel beside it); set PYTHON=/path/to/python3.11"; exit 2; }
+	  { echo "error: Python 3.11 is needed (the locked versions are tested with it); set PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .

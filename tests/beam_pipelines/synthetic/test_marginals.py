@@ -101,7 +101,7 @@ def test_music_is_more_varied_in_minority_periods(log: Log, embeddings: Embeddin
     def cosine(of: int) -> float:
         return marginals.track_cosine_within(log, embeddings.tracks, log.period == of)
 
-    assert cosine(period) < min(map(cosine, MAJORITY_PERIODS)) - 0.01
+    assert cosine(period) < 0.9 * min(map(cosine, MAJORITY_PERIODS))
 
 
 @pytest.mark.parametrize("device", [device for device in DEVICES if device != "mobile"])
@@ -109,7 +109,7 @@ def test_music_is_more_varied_off_mobiles(log: Log, embeddings: Embeddings, devi
     def cosine(of: str) -> float:
         return marginals.track_cosine_within(log, embeddings.tracks, log.device == of)
 
-    assert cosine(device) < cosine("mobile") - 0.01
+    assert cosine(device) < 0.9 * cosine("mobile")
 
 
 # §4.3, Fig. 3: similar sessions -------------------------------------------------------------------
@@ -157,7 +157,7 @@ def test_the_skip_rate_falls_with_the_similarity_to_the_users_mean(
     # "Generally decrease the larger the minimum number of skips is."
     for figures in (slopes, correlations):
         assert figures[0] > figures[1:].max()
-        assert figures[1] > figures[3:].max()
+        assert np.polyfit(np.arange(len(figures)), figures, 1)[0] < 0
 
 
 # Table 3, last row: stream sources ----------------------------------------------------------------
