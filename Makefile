@@ -7,7 +7,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SOURCES := beam_pipelines cosernn_tf experiments tests setup.py
+SOURCES := beam_pipelines cosernn_tf experiments tests
 # TensorFlow's start-up notices drown a newcomer's first output.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
@@ -27,8 +27,8 @@ quickstart: setup
 	$(BIN)/python -m experiments.quickstart
 
 lint: setup
-	$(BIN)/ruff format --check $(SOURCES)
-	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES) setup.py
+	$(BIN)/ruff check $(SOURCES) setup.py
 	$(BIN)/mypy $(SOURCES)
 
 test: setup lint

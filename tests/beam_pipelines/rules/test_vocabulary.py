@@ -99,12 +99,12 @@ def test_vocabularies_equal_plain_counts(rows, min_track_listens, at_once, monke
     assert len(sources) == 3
     assert sources[0] == "unknown"
     assert set(sources[1:]) < {"charts", "radio", "user playlist"}
-    for bucket, found in zip(counts, vocabulary.rows(counts), strict=True):
-        tracks_of_bucket = bucket.tracks["value"].to_pylist()
+    for counted, found in zip(counts, vocabulary.rows(counts), strict=True):
+        tracks_of_bucket = counted.tracks["value"].to_pylist()
         assert found.track.tolist() == [row_of.get(track, -2) for track in tracks_of_bucket]
         assert found.stream_source.tolist() == [
             sources.index(source) if source in sources else 0
-            for source in bucket.stream_sources["value"].to_pylist()
+            for source in counted.stream_sources["value"].to_pylist()
         ]
 
 
