@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := beam_pipelines cosernn_tf experiments tests
 # TensorFlow's start-up notices drown a newcomer's first output.
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: quickstart test setup lint lock clean
 

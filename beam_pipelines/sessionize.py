@@ -21,15 +21,20 @@ from cosernn_tf.workspace import SUCCESS, Workspace
 
 _DEFAULTS = SessionizeConfig(listens=("-",))
 
+flags.declare_key_flag("workspace")
 _LISTENS = flags.DEFINE_list(
     "listens",
     None,
     "The log: files, globs or directories, comma-separated. Without it, the embedded default log.",
 )
 _LISTENS_FORMAT = flags.DEFINE_enum(
-    "listens_format", _DEFAULTS.listens_format, FORMATS, "Format of the log (README has a table)."
+    "listens_format", _DEFAULTS.listens_format, FORMATS, "Format of the log (docs/formats.md)."
 )
-_USERS = flags.DEFINE_string("users", None, "Parquet or CSV of user_id, age (optional).")
+_USERS = flags.DEFINE_string(
+    "users",
+    None,
+    "Users and ages: Parquet or CSV of user_id, age, or a Last.fm table (docs/formats.md).",
+)
 _OUTPUT = flags.DEFINE_string(
     "output", None, "Directory to write; <workspace>/sessions by default. Replaced as a whole."
 )

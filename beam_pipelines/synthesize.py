@@ -18,6 +18,7 @@ from cosernn_tf.workspace import Workspace
 
 _DEFAULTS = SyntheticConfig()
 
+flags.declare_key_flag("workspace")
 _NUM_USERS = flags.DEFINE_integer(
     "num_users",
     _DEFAULTS.num_users,

@@ -11,6 +11,7 @@ from cosernn_tf import cli
 from cosernn_tf.config import check_run_name
 from cosernn_tf.retrieval.index import AUTO, KINDS
 
+flags.declare_key_flag("workspace")
 _RUN = flags.DEFINE_string("run", "cosernn", "The trained run whose index is written.")
 _INDEX = flags.DEFINE_enum(
     "index",

@@ -66,8 +66,9 @@ def run(main: Callable[[list[str]], None], *, passes_unknown_flags: bool = False
         except UserError as error:
             _fail(str(error))
 
-    # TensorFlow's notices at its start would drown what we say; errors still show.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # TensorFlow's notices at its start would drown what we say, the error that there is no GPU
+    # among them. What goes wrong in an operation is an exception.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # Before parsing, so that --verbosity can still say otherwise.
     flags.FLAGS.set_default("verbosity", absl_logging.INFO)
     app.run(guarded, flags_parser=functools.partial(_parse_flags, known_only=passes_unknown_flags))

@@ -115,10 +115,20 @@ def _require_seed(seed: int) -> None:
     require(0 <= seed < 2**32, f"--seed={seed} must be at least 0 and below 2**32")
 
 
+RESERVED_RUN_NAMES: Final = frozenset(
+    ("last_any", "last_same", "avg_any", "avg_same", "popularity", "oracle_half", "oracle_full")
+)
+"""What stands beside the runs in an evaluation."""
+
+
 def check_run_name(name: str) -> str:
     """`name`, if it can be a directory of the workspace's `runs/`."""
     allowed = name and not name.startswith((".", "-")) and "/" not in name and "," not in name
     require(bool(allowed), f"--run={name} must be a name without '/', ',' or a leading '.' or '-'")
+    require(
+        name not in RESERVED_RUN_NAMES,
+        f"--run={name} is the name of a heuristic or oracle in evaluations: choose another",
+    )
     return name
 
 

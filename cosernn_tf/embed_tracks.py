@@ -1,4 +1,9 @@
-"""`python -m cosernn_tf.embed_tracks`: track embeddings from playlists or from sessions (§3.2)."""
+"""`python -m cosernn_tf.embed_tracks`: track embeddings from playlists or from sessions (§3.2).
+
+    python -m cosernn_tf.embed_tracks --playlists=workspace/log/playlists.jsonl.gz
+
+Writes `<workspace>/tracks/` (see WORKSPACE.md).
+"""
 
 from pathlib import Path
 
@@ -9,6 +14,7 @@ from cosernn_tf.config import EmbeddingConfig
 from cosernn_tf.playlists import FORMATS
 
 _DEFAULT = EmbeddingConfig()
+flags.declare_key_flag("workspace")
 _PLAYLISTS = flags.DEFINE_string(
     "playlists",
     None,

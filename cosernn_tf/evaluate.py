@@ -1,4 +1,9 @@
-"""`python -m cosernn_tf.evaluate`: Table 2 for runs, heuristics and oracles (§6)."""
+"""`python -m cosernn_tf.evaluate`: Table 2 for runs, heuristics and oracles (§6).
+
+    python -m cosernn_tf.evaluate --runs=cosernn
+
+Writes `<workspace>/evaluation/` (see WORKSPACE.md) and prints the table.
+"""
 
 from pathlib import Path
 
@@ -10,6 +15,7 @@ from cosernn_tf.evaluation.config import EvaluatedSplit, EvaluationConfig
 from cosernn_tf.workspace import Workspace, open_sessions
 
 _DEFAULT = EvaluationConfig()
+flags.declare_key_flag("workspace")
 _RUNS = flags.DEFINE_list(
     "runs",
     None,

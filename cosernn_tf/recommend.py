@@ -1,6 +1,8 @@
 """`python -m cosernn_tf.recommend`: tracks for a user's session that is about to start.
 
-python -m cosernn_tf.recommend --user=ID --device=mobile --at=2019-06-01T08:00:00+02:00 --k=10
+    python -m cosernn_tf.recommend --user=ID --device=mobile --at=2019-06-01T08:00:00+02:00 --k=10
+
+Prints them with their cosines to the predicted user embedding, as text or as JSON.
 """
 
 import json
@@ -13,6 +15,7 @@ from cosernn_tf import cli
 from cosernn_tf.config import check_run_name, require
 from cosernn_tf.rfc3339 import parse_time
 
+flags.declare_key_flag("workspace")
 _RUN = flags.DEFINE_string("run", "cosernn", "The trained run that predicts.")
 _USER = flags.DEFINE_string("user", None, "The user_id, as in the listening log (required).")
 _DEVICE = flags.DEFINE_string(

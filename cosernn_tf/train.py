@@ -2,7 +2,7 @@
 
     python -m cosernn_tf.train --flagfile=experiments/cosernn.flags
 
-Writes `<workspace>/runs/<run>/` (see WORKSPACE.md), the ScaNN index included. A run that was
+Writes `<workspace>/runs/<run>/` (see WORKSPACE.md), the track index included. A run that was
 interrupted goes on where it stopped when the same command is given again.
 """
 
@@ -14,6 +14,7 @@ from cosernn_tf import cli
 from cosernn_tf.config import MODEL_NAMES, ModelConfig, TrainConfig, check_run_name
 
 _DEFAULT = TrainConfig()
+flags.declare_key_flag("workspace")
 _MODEL = flags.DEFINE_string(
     "model", _DEFAULT.model.name, f"Which model to train: {', '.join(MODEL_NAMES)}."
 )
@@ -24,7 +25,7 @@ _DENSE_UNITS = flags.DEFINE_integer(
     "dense_units", _DEFAULT.model.dense_units, "Size of the fully connected layers."
 )
 _LEARNING_RATE = flags.DEFINE_float(
-    "learning_rate", _DEFAULT.learning_rate, "Of Adam (the paper's λ)."
+    "learning_rate", _DEFAULT.learning_rate, "Adam's learning rate (the paper's λ)."
 )
 _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size",

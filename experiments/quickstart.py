@@ -24,8 +24,11 @@ FLAGFILE: Final = Path(__file__).with_name("quickstart.flags")
 RUN: Final = "quickstart"
 
 _NUM_TRACKS: Final = 5
+flags.declare_key_flag("workspace")
 _USER: Final = flags.DEFINE_string(
-    "user", None, "Whom to recommend tracks to; by default a user with sessions to the end."
+    "user",
+    None,
+    "Whom to recommend tracks to; by default the user with the most sessions evaluated.",
 )
 
 

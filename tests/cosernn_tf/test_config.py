@@ -3,6 +3,7 @@
 import pytest
 
 from cosernn_tf.config import (
+    RESERVED_RUN_NAMES,
     EmbeddingConfig,
     ModelConfig,
     TrainConfig,
@@ -10,6 +11,7 @@ from cosernn_tf.config import (
     check_run_name,
 )
 from cosernn_tf.errors import UserError
+from cosernn_tf.evaluation.summary import RESERVED_NAMES
 
 OTHER = TrainConfig(
     model=ModelConfig(name="cosernn", lstm_units=7, dense_units=8),
@@ -92,3 +94,9 @@ def test_a_run_name(name):
 def test_what_is_no_run_name(name):
     with pytest.raises(UserError, match="--run="):
         check_run_name(name)
+
+
+def test_runs_may_not_bear_the_names_of_heuristics_and_oracles():
+    assert RESERVED_RUN_NAMES == RESERVED_NAMES
+    with pytest.raises(UserError, match="heuristic or oracle"):
+        check_run_name("oracle_half")
