@@ -67,10 +67,10 @@ def results(tmp_path_factory) -> dict[str, Result]:
 def test_success(results):
     result = results["plain"]
     assert result.code == 0
-    assert result.stdout == "workspace [] 2\n"
+    assert result.stdout == "workspace [] 3\n"
     assert "an informative line" in result.stderr
-    assert results["workspace"].stdout == "elsewhere [] 2\n"
-    assert results["flagfile"].stdout == "from_file [] 2\n"
+    assert results["workspace"].stdout == "elsewhere [] 3\n"
+    assert results["flagfile"].stdout == "from_file [] 3\n"
 
 
 def test_verbosity_is_heard(results):
@@ -110,7 +110,7 @@ def test_a_bug_keeps_its_traceback(results):
 
 def test_unknown_flags_can_be_left_to_main(results):
     assert results["passed on"].code == 0
-    assert results["passed on"].stdout == "w ['--anything', '--runner_flag=3'] 2\n"
+    assert results["passed on"].stdout == "w ['--anything', '--runner_flag=3'] 3\n"
 
 
 def test_help_explains_the_flags(results):
