@@ -1,5 +1,6 @@
 """What every entry point shares: `--workspace`, and errors as one line with exit code 2."""
 
+import atexit
 import functools
 import importlib.util
 import logging
@@ -48,6 +49,18 @@ def _quieten_libraries() -> None:
     )
 
 
+def _exit_at_once() -> NoReturn:
+    """Ends the process before the interpreter takes its libraries apart.
+
+    On a busy machine the native threads of one of them sometimes abort it there ("terminate called
+    without an active exception"), after all work is done and written.
+    """
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
 def run(main: Callable[[list[str]], None], *, passes_unknown_flags: bool = False) -> None:
     """Runs `main(argv)` under absl; a `UserError` becomes one line on stderr and exit code 2.
 
@@ -65,6 +78,7 @@ def run(main: Callable[[list[str]], None], *, passes_unknown_flags: bool = False
             main(argv)
         except UserError as error:
             _fail(str(error))
+        _exit_at_once()
 
     # TensorFlow's notices at its start would drown what we say, the error that there is no GPU
     # among them. What goes wrong in an operation is an exception.

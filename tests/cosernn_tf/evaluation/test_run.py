@@ -126,10 +126,12 @@ def assert_scores_equal(actual: pa.Table, expected: pa.Table) -> None:
         if not pa.types.is_floating(values.type):
             assert values.equals(wanted), name
             continue
-        # The last bits of a run's predictions depend on what else is in the batch.
-        np.testing.assert_allclose(
-            values.to_numpy(), wanted.to_numpy(), atol=2e-5, err_msg=name, equal_nan=True
-        )
+        # The last bits of a run's predictions depend on what else is in the batch, and with them,
+        # once in a while, which of two tracks with all but equal scores is first.
+        found, sought = values.to_numpy(), wanted.to_numpy()
+        np.testing.assert_array_equal(np.isnan(found), np.isnan(sought), name)
+        differs = np.nan_to_num(np.abs(found - sought)) > 2e-5
+        assert differs.mean() <= (0.005 if name.startswith(("ap_", "recall10_")) else 0), name
 
 
 TEST_START = split_of(TABLE).test_start
