@@ -36,7 +36,7 @@ class Embeddings:
 
 @pytest.fixture(scope="session")
 def embeddings(log_directory: Path, log: marginals.Log) -> Embeddings:
-    """Of the default options, but with two threads: the last bits do not matter here."""
+    """Of the default options."""
     playlists = PlaylistSentences(log_directory / "playlists.jsonl.gz")
-    tracks = vocabulary_vectors(train_vectors(playlists, EmbeddingConfig(workers=2)), log.track_ids)
+    tracks = vocabulary_vectors(train_vectors(playlists, EmbeddingConfig()), log.track_ids)
     return Embeddings(tracks, marginals.embed(log, tracks))

@@ -131,8 +131,12 @@ def test_the_nearest_session_is_on_the_same_device_more_often_than_by_chance(
     log: Log, embeddings: Embeddings
 ):
     device = np.array([DEVICES.index(name) for name in log.device])
-    excess = marginals.nearest_session_contexts(log, embeddings.sessions, device, len(DEVICES))
-    assert np.diag(excess).min() > 0.005
+    excess = np.diag(
+        marginals.nearest_session_contexts(log, embeddings.sessions, device, len(DEVICES))
+    )
+    # Some devices have one session in a hundred: their own margin is within the noise.
+    assert excess.min() > 0
+    assert excess.mean() > 0.01
 
 
 # §4.4, Fig. 2b: skips -----------------------------------------------------------------------------
