@@ -28,6 +28,7 @@ setup(
         "gensim>=4.4,<5",
         "google-crc32c>=1.5",
         "keras>=3.12,<4",
+        "matplotlib>=3.9",
         "numpy>=2.0,<3",
         "pyarrow>=18",
         "scann[tf]>=1.4.2,<1.5",
@@ -38,7 +39,7 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
-        "dev": ["mypy", "polars", "pytest>=8", "ruff"],
+        "dev": ["hypothesis", "mypy", "polars", "pytest>=8", "ruff"],
     },
     entry_points={
         "console_scripts": [

@@ -163,6 +163,24 @@ def test_imports_point_towards_the_schema():
         assert not any(is_within(name, ("tests", "benchmarks")) for name in imports_of(module))
 
 
+def test_the_rooms_of_the_pipelines_are_entered_in_one_direction():
+    """Pure rules know no format, formats no Beam, and Beam's steps both."""
+    rooms = {
+        "beam_pipelines.rules": ("beam_pipelines.rules",),
+        "beam_pipelines.sources": ("beam_pipelines.rules", "beam_pipelines.sources"),
+        "beam_pipelines.transforms": (
+            "beam_pipelines.config",
+            *(f"beam_pipelines.{room}" for room in ("rules", "sources", "transforms")),
+        ),
+    }
+    for room, allowed in rooms.items():
+        modules = [module for module in MODULES if is_within(module, (room,))]
+        assert modules, room
+        for module in modules:
+            own = {name for name in own_imports(module) if name.startswith("beam_pipelines.")}
+            assert [name for name in own if not is_within(name, allowed)] == [], module
+
+
 def test_imports_have_no_cycle():
     # Whatever imports a module of a package runs the package's own page first.
     graph = {module: own_imports(module) - {module.rpartition(".")[0]} for module in MODULES}

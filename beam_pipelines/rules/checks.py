@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_pipelines.rules.parsing import parse_bool, parse_int, parse_text, parse_time
-from beam_pipelines.sources.base import RawListens, RejectedRow
+from beam_pipelines.rules.rows import RawListens, RejectedRow
 from cosernn_tf.schema import DEVICES, LISTEN_COLUMNS, UNKNOWN
 from cosernn_tf.sessions import NULL
 

@@ -1,12 +1,11 @@
-"""What a source of listens gives, whatever its format: raw rows by canonical column."""
+"""What a source of listens is, whatever its format."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-import numpy as np
-import pyarrow as pa
+from beam_pipelines.rules.rows import RawListens
 
 ROWS_PER_BATCH: Final = 2**19
 """Rows read at once: some 100 MB of them, the same again while they are checked."""
@@ -27,29 +26,6 @@ class Unit:
     """Row group of a Parquet file."""
     first_row: int = 1
     """Number of its first row in the file, counted from 1."""
-
-
-@dataclass(frozen=True)
-class RejectedRow:
-    """A row that is no listen: kept aside, with where it stood and why."""
-
-    row: int
-    """Number in its file, from 1, a header not counted."""
-    reason: str
-    content: str
-    """The row as it stood, as text or JSON."""
-
-
-@dataclass(frozen=True)
-class RawListens:
-    """n rows in columns of the canonical log's names, each of whatever type the file gave it."""
-
-    columns: dict[str, pa.Array]
-    """Canonical columns that the file has."""
-    rows: np.ndarray
-    """(n,) int64 number of each row in its file, from 1."""
-    malformed: tuple[RejectedRow, ...] = ()
-    """Rows beside them that are no listens, or could not be parsed at all."""
 
 
 class Source(Protocol):

@@ -7,7 +7,8 @@ from typing import Final
 
 import pyarrow as pa
 
-from beam_pipelines.sources.base import RawListens, Unit
+from beam_pipelines.rules.rows import RawListens
+from beam_pipelines.sources.base import Unit
 from beam_pipelines.sources.files import suffix_of
 from beam_pipelines.sources.parquet import read_row_group, row_groups, schema_of
 from beam_pipelines.sources.text import read_delimited, read_header, read_json_lines

@@ -13,7 +13,8 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from beam_pipelines.sources.base import RawListens, Unit
+from beam_pipelines.rules.rows import RawListens
+from beam_pipelines.sources.base import Unit
 from beam_pipelines.sources.files import leave_out
 from beam_pipelines.sources.text import read_delimited, read_first_rows
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from beam_pipelines.sources.base import RawListens, Unit
+from beam_pipelines.rules.rows import RawListens
+from beam_pipelines.sources.base import Unit
 from beam_pipelines.sources.files import leave_out
 from beam_pipelines.sources.text import read_delimited, read_first_rows
 

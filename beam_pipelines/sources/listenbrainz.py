@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_pipelines.rules.parsing import parse_int, parse_text
-from beam_pipelines.sources.base import RawListens, Unit
+from beam_pipelines.rules.rows import RawListens
+from beam_pipelines.sources.base import Unit
 from beam_pipelines.sources.files import leave_out
 from beam_pipelines.sources.text import read_json_objects
 from cosernn_tf.errors import UserError

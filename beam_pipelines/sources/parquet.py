@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from beam_pipelines.sources.base import ROWS_PER_BATCH, RawListens, Unit
+from beam_pipelines.rules.rows import RawListens
+from beam_pipelines.sources.base import ROWS_PER_BATCH, Unit
 from cosernn_tf.errors import UserError
 
 

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.json
 
-from beam_pipelines.sources.base import BYTES_PER_BLOCK, RawListens, RejectedRow
+from beam_pipelines.rules.rows import RawListens, RejectedRow
+from beam_pipelines.sources.base import BYTES_PER_BLOCK
 from beam_pipelines.sources.files import open_stream
 from cosernn_tf.errors import UserError
 

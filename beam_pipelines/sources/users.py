@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from beam_pipelines.rules.parsing import parse_int, parse_text
-from beam_pipelines.sources.base import ROWS_PER_BATCH, RejectedRow
+from beam_pipelines.rules.rows import RejectedRow
+from beam_pipelines.sources.base import ROWS_PER_BATCH
 from beam_pipelines.sources.files import suffix_of
 from beam_pipelines.sources.text import read_delimited, read_first_rows, read_header
 from cosernn_tf.errors import UserError

@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_pipelines.rules.parsing import parse_bool, parse_int
-from beam_pipelines.sources.base import RawListens, RejectedRow, Unit
+from beam_pipelines.rules.rows import RawListens, RejectedRow
+from beam_pipelines.sources.base import Unit
 from beam_pipelines.sources.files import leave_out
 from beam_pipelines.sources.parquet import read_row_group, row_groups, schema_of
 from beam_pipelines.sources.text import malformed_row

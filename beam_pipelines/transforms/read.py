@@ -12,9 +12,10 @@ from apache_beam.pvalue import TaggedOutput
 
 from beam_pipelines.rules.buckets import split_by_bucket
 from beam_pipelines.rules.checks import CheckedListens, check_listens
+from beam_pipelines.rules.rows import RejectedRow
 from beam_pipelines.rules.spill import Spill, to_bytes
 from beam_pipelines.rules.tally import READ, REJECTED, Tally
-from beam_pipelines.sources.base import RejectedRow, Source, Unit
+from beam_pipelines.sources.base import Source, Unit
 from beam_pipelines.sources.users import read_users
 from cosernn_tf.errors import UserError
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from beam_pipelines.sources.base import RawListens
+from beam_pipelines.rules.rows import RawListens
 from cosernn_tf.schema import LISTEN_SCHEMA
 
 from .logs import Row

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from beam_pipelines.rules.checks import CLEAN_SCHEMA, LAST_TIMESTAMP, check_listens
-from beam_pipelines.sources.base import RawListens, RejectedRow
+from beam_pipelines.rules.rows import RawListens, RejectedRow
 
 GOOD: dict[str, str | None] = {
     "user_id": "u",

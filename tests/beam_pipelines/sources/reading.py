@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from beam_pipelines.rules.checks import check_listens
-from beam_pipelines.sources.base import RawListens, Source
+from beam_pipelines.rules.rows import RawListens
+from beam_pipelines.sources.base import Source
 
 from ..logs import Row
 

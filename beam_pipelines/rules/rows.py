@@ -1,0 +1,29 @@
+"""Raw rows of a log on their way to becoming clean listens, or being rejected."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class RejectedRow:
+    """A row that is no listen: kept aside, with where it stood and why."""
+
+    row: int
+    """Number in its file, from 1, a header not counted."""
+    reason: str
+    content: str
+    """The row as it stood, as text or JSON."""
+
+
+@dataclass(frozen=True)
+class RawListens:
+    """n rows in columns of the canonical log's names, each of whatever type the file gave it."""
+
+    columns: dict[str, pa.Array]
+    """Canonical columns that the file has."""
+    rows: np.ndarray
+    """(n,) int64 number of each row in its file, from 1."""
+    malformed: tuple[RejectedRow, ...] = ()
+    """Rows beside them that are no listens, or could not be parsed at all."""
