@@ -14,7 +14,6 @@ import numpy as np
 
 from cosernn_tf.config import require
 from cosernn_tf.dataset import read_user
-from cosernn_tf.evaluation.run import MIN_EARLIER_SESSIONS
 from cosernn_tf.features import embed_sessions
 from cosernn_tf.prediction import Predictor
 from cosernn_tf.retrieval.index import TrackIndex, open_index
@@ -30,7 +29,7 @@ from cosernn_tf.schema import (
 from cosernn_tf.sessions import local_day_and_hour
 from cosernn_tf.table import SessionTable
 from cosernn_tf.trained_run import TrainedRun, open_trained_run
-from cosernn_tf.windows import evaluation_windows, sequence_data
+from cosernn_tf.windows import MIN_EARLIER_SESSIONS, evaluation_windows, sequence_data
 from cosernn_tf.workspace import Workspace
 
 

@@ -8,12 +8,16 @@ half. The long-term embedding comes from the whole history either way.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from cosernn_tf.features import SessionEmbeddings, previous, weighted_history
 from cosernn_tf.schema import MODEL_INPUTS, Per, age_bucket
 from cosernn_tf.table import SessionTable
+
+MIN_EARLIER_SESSIONS: Final = 200
+"""Earlier sessions that a run sees through its RNN, of those that there are (decision 12)."""
 
 
 @dataclass(frozen=True)

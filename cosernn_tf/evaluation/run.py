@@ -15,7 +15,7 @@ from absl import logging
 from tqdm import tqdm
 
 import cosernn_tf
-from cosernn_tf.config import TrainConfig
+from cosernn_tf.config import RESERVED_RUN_NAMES, TrainConfig
 from cosernn_tf.dataset import read_shard, read_shards
 from cosernn_tf.errors import UserError
 from cosernn_tf.evaluation.config import METRICS_FILE, SCORES_FILE, EvaluationConfig
@@ -27,7 +27,7 @@ from cosernn_tf.evaluation.heuristics import (
 )
 from cosernn_tf.evaluation.report import metrics_json
 from cosernn_tf.evaluation.scores import score_schema, score_sessions
-from cosernn_tf.evaluation.summary import RESERVED_NAMES, Summary, SummaryBuilder
+from cosernn_tf.evaluation.summary import Summary, SummaryBuilder
 from cosernn_tf.features import SessionEmbeddings, embed_sessions
 from cosernn_tf.models.base import load_model
 from cosernn_tf.prediction import Predictor
@@ -35,11 +35,8 @@ from cosernn_tf.runs import check_run_data, open_run
 from cosernn_tf.sessions import shard_of
 from cosernn_tf.table import SessionTable, in_blocks
 from cosernn_tf.tracks import TrackEmbeddings, load_track_embeddings
-from cosernn_tf.windows import evaluation_windows, sequence_data
+from cosernn_tf.windows import MIN_EARLIER_SESSIONS, evaluation_windows, sequence_data
 from cosernn_tf.workspace import SessionsDirectory, Workspace, open_sessions, staged
-
-MIN_EARLIER_SESSIONS: Final = 200
-"""Earlier sessions that a run sees through its RNN, of those that there are (decision 12)."""
 
 SESSIONS_PER_BLOCK: Final = 50_000
 """Sessions scored at once, with some 3 KB of vectors each: bounds memory at about 150 MB."""
@@ -121,7 +118,7 @@ def choose_runs(
 
 
 def _checked_run(run: Path, sessions: SessionsDirectory, tracks: TrackEmbeddings) -> TrainConfig:
-    if run.name in RESERVED_NAMES:
+    if run.name in RESERVED_RUN_NAMES:
         raise UserError(
             f"run {run.name!r} has the name of a heuristic or an oracle: rename {run}, or train it "
             "under another --run"

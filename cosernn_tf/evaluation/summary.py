@@ -6,17 +6,14 @@ Scores are added shard by shard, so that memory does not grow with the number of
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
+from cosernn_tf.config import RESERVED_RUN_NAMES
 from cosernn_tf.evaluation.heuristics import HEURISTICS, ORACLES
 from cosernn_tf.evaluation.metrics import COSINE, METRICS, Metric
 from cosernn_tf.evaluation.significance import Moments, PairedTest, paired_t_test
-
-RESERVED_NAMES: Final = frozenset(HEURISTICS) | frozenset(ORACLES)
-"""Names that no run may bear, as the heuristics and oracles stand beside the runs."""
 
 
 class Kind(StrEnum):
@@ -86,7 +83,7 @@ class SummaryBuilder:
             ValueError: A reference is not among the models.
         """
         names = list(dict.fromkeys(models))
-        runs = [name for name in names if name not in RESERVED_NAMES]
+        runs = [name for name in names if name not in RESERVED_RUN_NAMES]
         self._kinds = (
             {name: Kind.HEURISTIC for name in HEURISTICS if name in names}
             | dict.fromkeys(runs, Kind.RUN)

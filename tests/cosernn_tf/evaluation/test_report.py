@@ -11,7 +11,6 @@ from cosernn_tf.evaluation import report
 from cosernn_tf.evaluation.metrics import METRICS
 from cosernn_tf.evaluation.scores import score_schema
 from cosernn_tf.evaluation.summary import (
-    RESERVED_NAMES,
     Kind,
     Summary,
     SummaryBuilder,
@@ -98,7 +97,6 @@ def test_order_is_that_of_table_2_and_runs_come_as_given():
         ("oracle_full", Kind.ORACLE),
     ]
     assert [model.title for model in summary.models][:2] == ["Last, any cxt", "Popularity"]
-    assert len(RESERVED_NAMES) == 7
 
 
 def test_shards_add_up_and_the_order_of_rows_does_not_matter():
