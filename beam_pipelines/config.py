@@ -31,6 +31,8 @@ class SessionizeConfig:
     test_days: int = TEST_DAYS
     min_track_listens: int = 0
     max_stream_sources: int = 100
+    max_bad_fraction: float = 0.01
+    """Share of the rows read that may be bad, of the listens and of the users each."""
 
     def __post_init__(self) -> None:
         require(bool(self.listens), "--listens is empty: give a file, glob or directory")
@@ -41,6 +43,7 @@ class SessionizeConfig:
             ("test_days", 1, 10_000),
             ("min_track_listens", 0, 2**31),
             ("max_stream_sources", 0, 100_000),
+            ("max_bad_fraction", 0, 1),
         ):
             value = getattr(self, flag)
             require(

@@ -17,6 +17,7 @@ from apache_beam.runners.runner import create_runner
 from beam_pipelines import pipeline as graph
 from beam_pipelines import sources
 from beam_pipelines.config import SessionizeConfig
+from beam_pipelines.rules.refusals import nothing_kept, rejected_listens
 from beam_pipelines.rules.spill import Spill
 from beam_pipelines.rules.tally import DUPLICATES, KEPT, READ, REJECTED, Tally
 from beam_pipelines.sources.base import Source, Unit
@@ -163,9 +164,12 @@ def _finish(config: SessionizeConfig, staging: Path) -> Manifest:
     if failures:
         more = f" (and {len(failures) - 1} more like this)" if failures[1:] else ""
         raise UserError(failures[0] + more)
-    (tally,) = (Tally(**part["tally"]) for part in parts if "tally" in part)
+    refusals = [part["refusal"] for part in parts if "refusal" in part]
+    if refusals:
+        raise UserError("; also ".join(refusals))
+    (tally,) = (Tally.from_dict(part["tally"]) for part in parts if "tally" in part)
     if not tally.counters.get(KEPT):
-        raise UserError(_nothing_kept(config, tally, staging))
+        raise UserError(nothing_kept(tally, listens=",".join(config.listens)))
     _check_sum(tally)
     shards = sorted(
         (Shard(**part["shard"]) for part in parts if "shard" in part), key=lambda s: s.name
@@ -191,33 +195,9 @@ def _finish(config: SessionizeConfig, staging: Path) -> Manifest:
 def _check_sum(tally: Tally) -> None:
     """Every row read is kept, a duplicate or rejected; anything else is a bug."""
     counters = tally.counters
-    rejected = sum(_rejections(tally).values())
+    rejected = sum(rejected_listens(tally).values())
     if counters[READ] != counters[KEPT] + counters.get(DUPLICATES, 0) + rejected:
         raise AssertionError(f"rows were lost: {counters}")
-
-
-def _rejections(tally: Tally) -> dict[str, int]:
-    """Rejected listens by reason."""
-    return {
-        name.removeprefix(REJECTED): number
-        for name, number in tally.counters.items()
-        if name.startswith(REJECTED) and not name.startswith(f"{REJECTED}users_")
-    }
-
-
-def _nothing_kept(config: SessionizeConfig, tally: Tally, staging: Path) -> str:
-    where = ",".join(config.listens)
-    reasons = ", ".join(f"{number:,} {reason}" for reason, number in _rejections(tally).items())
-    if not reasons:
-        return f"--listens={where} has no rows: there is nothing to read"
-    first = next(iter(sorted(staging.glob("rejected.jsonl-*"))))
-    with first.open(encoding="utf-8") as lines:
-        example = next(lines).strip()
-    hint = " (timestamps are UTC seconds, not milliseconds)" * ("timestamp_out" in reasons)
-    return (
-        f"all {tally.counters[READ]:,} rows of --listens={where} were rejected: {reasons}{hint}; "
-        f"the first is {example}"
-    )
 
 
 def _log_summary(manifest: Manifest, output: Path) -> None:

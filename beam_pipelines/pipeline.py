@@ -15,6 +15,7 @@ import apache_beam as beam
 from apache_beam.pvalue import AsIter, AsSingleton
 
 from beam_pipelines.config import SessionizeConfig
+from beam_pipelines.rules.refusals import too_many_bad
 from beam_pipelines.rules.spill import Spill
 from beam_pipelines.rules.tally import Tally
 from beam_pipelines.sources.base import Source, Unit
@@ -76,7 +77,19 @@ def build(
         | "Buckets" >> beam.Create(range(num_shards))
         | "KeyBuckets" >> beam.Map(lambda number: (number, b""))
     )
-    read = listens[TALLY] | "SumRead" >> beam.CombineGlobally(_sum)
+    read = (
+        (listens[TALLY], ages[TALLY])
+        | "ReadTallies" >> beam.Flatten()
+        | "SumRead" >> beam.CombineGlobally(_sum)
+    )
+    refusals = read | "RefuseTooManyBad" >> beam.FlatMap(
+        too_many_bad,
+        limit=config.max_bad_fraction,
+        listens=",".join(config.listens),
+        users=config.users,
+        rejected=f"{config.output}/rejected.jsonl-*",
+    )
+    stops = (failures, refusals) | "Stops" >> beam.Flatten()
     split = read | "Split" >> beam.Map(
         Tally.split, validation_days=config.validation_days, test_days=config.test_days
     )
@@ -84,9 +97,9 @@ def build(
         {LISTENS: listens[LISTENS], USERS: ages[USERS], _BUCKETS: buckets}
         | "GroupByBucket" >> beam.CoGroupByKey()
         | "SequenceUsers"
-        >> beam.ParDo(
-            SequenceUsers(config, spill), AsSingleton(split), AsIter(failures)
-        ).with_outputs(COUNTS, TALLY, main=SESSIONS)
+        >> beam.ParDo(SequenceUsers(config, spill), AsSingleton(split), AsIter(stops)).with_outputs(
+            COUNTS, TALLY, main=SESSIONS
+        )
     )
     vocabulary = (
         sequences[COUNTS]
@@ -111,14 +124,15 @@ def build(
         | "WriteRejected" >> beam.ParDo(WriteRejected(staging, paths))
     )
     tally = (
-        (listens[TALLY], ages[TALLY], sequences[TALLY])
+        (read, sequences[TALLY])
         | "Tallies" >> beam.Flatten()
         | "SumTallies" >> beam.CombineGlobally(_sum)
         | "TallyPart" >> beam.Map(lambda total: {"tally": vars(total)})
     )
     failed = failures | "FailurePart" >> beam.Map(lambda message: {"failure": message})
+    refused = refusals | "RefusalPart" >> beam.Map(lambda message: {"refusal": message})
     _ = (
-        (shards, vocabularies, tally, failed)
+        (shards, vocabularies, tally, failed, refused)
         | "Parts" >> beam.Flatten()
         | "GatherParts" >> beam.combiners.ToList()
         | "WriteReport" >> beam.ParDo(WriteReport(staging))

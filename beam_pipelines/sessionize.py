@@ -68,6 +68,12 @@ _MAX_STREAM_SOURCES = flags.DEFINE_integer(
     _DEFAULTS.max_stream_sources,
     "Stream sources that are told apart, the most frequent; the others become 'unknown'.",
 )
+_MAX_BAD_FRACTION = flags.DEFINE_float(
+    "max_bad_fraction",
+    _DEFAULTS.max_bad_fraction,
+    "Share of the log's rows, and of the users', that may be bad; above it the job refuses. With "
+    "1 it keeps what is good.",
+)
 _RUNNER = flags.DEFINE_string(
     "runner", "DirectRunner", "Beam runner; DirectRunner works in this process."
 )
@@ -89,6 +95,7 @@ def main(argv: list[str]) -> None:
         test_days=_TEST_DAYS.value,
         min_track_listens=_MIN_TRACK_LISTENS.value,
         max_stream_sources=_MAX_STREAM_SOURCES.value,
+        max_bad_fraction=_MAX_BAD_FRACTION.value,
     )
     # Beam takes seconds to import: a bad flag is refused before. It warns of what it lacks for
     # services that this job does not use.

@@ -1,9 +1,15 @@
 """Raw rows of a log on their way to becoming clean listens, or being rejected."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
+
+MALFORMED: Final = "malformed"
+"""Reason against a line that does not have the form of its file."""
+NOT_A_TRACK: Final = "not_a_track"
+"""Reason against a play of something other than music: a podcast, an audiobook, a video."""
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,6 @@ ROWS_PER_BATCH: Final = 2**19
 BYTES_PER_BLOCK: Final = 32 * 2**20
 """Of text files; a row must be shorter."""
 
-NOT_A_TRACK: Final = "not_a_track"
-"""Reason against a play of something other than music: a podcast, an audiobook, a video."""
-
 
 @dataclass(frozen=True)
 class Unit:

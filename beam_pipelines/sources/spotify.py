@@ -31,8 +31,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_pipelines.rules.parsing import parse_bool, parse_int, parse_time
-from beam_pipelines.rules.rows import RawListens, RejectedRow
-from beam_pipelines.sources.base import NOT_A_TRACK, Unit
+from beam_pipelines.rules.rows import NOT_A_TRACK, RawListens, RejectedRow
+from beam_pipelines.sources.base import Unit
 from beam_pipelines.sources.files import leave_out, open_stream
 from beam_pipelines.sources.text import as_text, malformed_row
 from beam_pipelines.sources.times import later

@@ -12,12 +12,11 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.json
 
-from beam_pipelines.rules.rows import RawListens, RejectedRow
+from beam_pipelines.rules.rows import MALFORMED, RawListens, RejectedRow
 from beam_pipelines.sources.base import BYTES_PER_BLOCK
 from beam_pipelines.sources.files import open_stream
 from cosernn_tf.errors import UserError
 
-MALFORMED: Final = "malformed"
 _MAX_CONTENT: Final = 1_000
 """Characters kept of a malformed row."""
 _FEW_LINES: Final = 64

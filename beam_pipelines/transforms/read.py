@@ -12,9 +12,10 @@ from apache_beam.pvalue import TaggedOutput
 
 from beam_pipelines.rules.buckets import split_by_bucket
 from beam_pipelines.rules.checks import CheckedListens, check_listens
+from beam_pipelines.rules.refusals import example_of
 from beam_pipelines.rules.rows import RejectedRow
 from beam_pipelines.rules.spill import Spill, to_bytes
-from beam_pipelines.rules.tally import READ, REJECTED, Tally
+from beam_pipelines.rules.tally import READ, REJECTED, USERS_READ, Example, Tally
 from beam_pipelines.sources.base import Source, Unit
 from beam_pipelines.sources.users import read_users
 from cosernn_tf.errors import UserError
@@ -59,8 +60,8 @@ class ReadListens(beam.DoFn):
         }
         count(counters)
         times = clean["timestamp"].to_numpy()
-        span = (int(times.min()), int(times.max())) if len(times) else (None, None)
-        yield TaggedOutput(TALLY, Tally(counters, *span))
+        first, last = (int(times.min()), int(times.max())) if len(times) else (None, None)
+        yield TaggedOutput(TALLY, Tally(counters, first, last, _examples(unit.path, rejected)))
         yield from _rejected_lines(unit.path, rejected)
         buckets = dict(split_by_bucket(clean, self._num_buckets))
         parts = self._spill.put([to_bytes(rows) for rows in buckets.values()])
@@ -84,11 +85,12 @@ class ReadUsers(beam.DoFn):
         self, table: pa.Table, rejected: tuple[RejectedRow, ...], path: str
     ) -> Iterator[Any]:
         counters = {
-            "users_read": table.num_rows + len(rejected),
+            USERS_READ: table.num_rows + len(rejected),
             **_by_reason(REJECTED, rejected),
         }
         count(counters)
-        yield TaggedOutput(TALLY, Tally(counters))
+        examples = _examples(path, rejected)
+        yield TaggedOutput(TALLY, Tally(counters, examples=examples))
         yield from _rejected_lines(path, rejected)
         for bucket, rows in split_by_bucket(table, self._num_buckets):
             yield bucket, to_bytes(rows)
@@ -102,6 +104,14 @@ def count(counters: dict[str, int]) -> None:
 
 def _by_reason(prefix: str, rejected: Iterable[RejectedRow]) -> dict[str, int]:
     return dict(Counter(prefix + row.reason for row in rejected))
+
+
+def _examples(path: str, rejected: Iterable[RejectedRow]) -> dict[str, Example]:
+    """The first row of each reason."""
+    first: dict[str, RejectedRow] = {}
+    for row in rejected:
+        first[row.reason] = min(row, first.get(row.reason, row), key=lambda r: r.row)
+    return {REJECTED + r.reason: example_of(path, r.row, r.content) for r in first.values()}
 
 
 def _rejected_lines(path: str, rejected: Iterable[RejectedRow]) -> Iterator[TaggedOutput]:

@@ -31,7 +31,7 @@ class SequenceUsers(beam.DoFn):
     """From (bucket, its grouped inputs) to (bucket, pickled `SessionTable` with codes).
 
     Tagged outputs: `COUNTS`, (bucket, pickled `Counts`), whose values the codes stand for, and
-    `TALLY`. Where reading has failed it gives nothing, so that the job ends at once.
+    `TALLY`. Where reading has failed or found too much bad, it gives nothing: the job ends then.
     """
 
     def __init__(self, config: SessionizeConfig, spill: Spill) -> None:
@@ -42,9 +42,9 @@ class SequenceUsers(beam.DoFn):
         self,
         element: tuple[int, dict[str, Iterable[Part]]],
         split: Split,
-        failures: Iterable[str],
+        stops: Iterable[str],
     ) -> Iterator[Any]:
-        if any(failures):
+        if any(stops):
             return
         number, inputs = element
         bucket = gather_bucket(inputs[LISTENS])

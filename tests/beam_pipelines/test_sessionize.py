@@ -195,7 +195,7 @@ def test_ages_come_from_the_users_file(rows, tmp_path):
     lines += [f"{users[3]},20", f"{users[3]},44", ",12"]
     log = write_parquet(tmp_path / "log.parquet", rows)
     path = write_bytes(tmp_path / "users.csv", "\n".join(lines).encode())
-    directory = run(tmp_path / "sessions", [log], users=str(path))
+    directory = run(tmp_path / "sessions", [log], users=str(path), max_bad_fraction=1)
     ages = {
         user.decode(): age
         for user, age in zip(
@@ -232,7 +232,7 @@ def test_rejected_rows_are_counted_and_kept_aside(rows, tmp_path):
     log = write_json_lines(tmp_path / "log.jsonl", mixed)
     with log.open("a", encoding="utf-8") as file:
         file.write("{not json\n")
-    directory = run(tmp_path / "sessions", [log])
+    directory = run(tmp_path / "sessions", [log], max_bad_fraction=0.2)
     counters = directory.manifest.counters
     rejected = {n.removeprefix("rejected_"): c for n, c in counters.items() if "rejected_" in n}
     expected = {reason: [r for r, _ in bad].count(reason) for reason, _ in bad}
@@ -289,7 +289,12 @@ BAD_INPUT = [
     (["--listens=log.xlsx"], "log.xlsx"),
     (["--listens=typo.csv"], "unknown column ms_palyed"),
     (["--listens=no_track.csv"], "no column track_id"),
-    (["--listens=milliseconds.csv"], "all 2 rows"),
+    (["--listens=milliseconds.csv"], "2 of 2 rows"),
+    (["--listens=milliseconds.csv", "--max_bad_fraction=1"], "all 2 rows"),
+    (
+        ["--listens=good.csv", "--max_bad_fraction=nan"],
+        "--max_bad_fraction=nan must be from 0 to 1",
+    ),
     (["--listens=milliseconds.csv"], "not milliseconds"),
     (["--listens=broken.parquet"], "broken.parquet is damaged"),
     (["--listens=good.csv,broken.csv.gz"], "broken.csv.gz is damaged"),
@@ -362,6 +367,8 @@ def test_bad_input_is_one_line_and_leaves_the_older_output(refusals, arguments, 
     result = refusals[" ".join(arguments)]
     assert result.code == 2, result.stderr
     assert text in result.error
+    if "bad_fraction" in result.error:  # it is known before anything is sequenced
+        assert "Wrote" not in result.stderr
 
 
 def test_the_default_log_is_made_on_first_use(tmp_path):

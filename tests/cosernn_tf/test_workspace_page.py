@@ -52,7 +52,7 @@ def root(tmp_path_factory) -> Path:
         device = ("mobile", "DESKTOP", "fridge")[number % 3]
         lines.append(f"u{number % 2},t{number % 7},{start},40000,{device},200000,60,\n" * 2)
     (root / "listens.csv").write_text("".join(lines))
-    (root / "users.csv").write_text("user_id,age\nu0,30\nu0,31\nu9,20\n,4\nu1,old\n")
+    (root / "users.csv").write_text("user_id,age\nu0,30\nu0,31\nu9,20\n,4\nu1,old\nu1\n")
     space = Workspace(root / "workspace")
     sessionize(
         SessionizeConfig(
@@ -60,6 +60,7 @@ def root(tmp_path_factory) -> Path:
             users=str(root / "users.csv"),
             output=space.sessions,
             num_shards=2,
+            max_bad_fraction=1,
         )
     )
     write_tracks(space.tracks, open_sessions(space.sessions))

@@ -54,5 +54,5 @@ def test_read_users_counts_what_it_reads_and_rejects(tmp_path):
     assert committed(pipeline) == {
         "users_read": 5,
         "rejected_users_bad_age": 2,
-        "rejected_malformed": 1,
+        "rejected_users_malformed": 1,
     }
