@@ -14,14 +14,14 @@ import numpy as np
 from cosernn_tf.schema import SESSION_FEATURES, Per, SessionFeature
 from cosernn_tf.table import SessionTable
 
-_BITS_PER_BYTE: Final = 7
-_MAX_VARINT_BYTES: Final = 10
+BITS_PER_BYTE: Final = 7
+MAX_VARINT_BYTES: Final = 10
 
 # Protocol buffer tags, all of length-delimited fields: (field number << 3) | 2.
-_FIELD_1: Final = b"\x0a"
-_FIELD_2: Final = b"\x12"
-_INT64_LIST: Final = b"\x1a"
-_BYTES_LIST: Final = b"\x0a"
+FIELD_1: Final = b"\x0a"
+FIELD_2: Final = b"\x12"
+INT64_LIST: Final = b"\x1a"
+BYTES_LIST: Final = b"\x0a"
 
 
 def write_records(table: SessionTable) -> bytes:
@@ -34,41 +34,41 @@ def serialize_examples(table: SessionTable) -> list[bytes]:
     # Sorted by name, as in TensorFlow's deterministic serialisation.
     features = sorted(SESSION_FEATURES, key=lambda feature: feature.name)
     entries = [_map_entries(feature, table) for feature in features]
-    return [_delimited(_FIELD_1, b"".join(parts)) for parts in zip(*entries, strict=True)]
+    return [_delimited(FIELD_1, b"".join(parts)) for parts in zip(*entries, strict=True)]
 
 
 def _map_entries(feature: SessionFeature, table: SessionTable) -> list[bytes]:
     """One entry of `Features.feature` for each user: the key and the `Feature`."""
-    key = _delimited(_FIELD_1, feature.name.encode())
+    key = _delimited(FIELD_1, feature.name.encode())
     values = getattr(table, feature.name)
     if feature.dtype is np.bytes_:
-        lists = [_delimited(_BYTES_LIST, _delimited(_FIELD_1, value)) for value in values]
+        lists = [_delimited(BYTES_LIST, _delimited(FIELD_1, value)) for value in values]
     else:
         splits = np.arange(len(values) + 1) if feature.per is Per.USER else table.row_splits
         if feature.per is Per.TRACK:
             splits = splits * values.shape[1]
         lists = [
-            _delimited(_INT64_LIST, _delimited(_FIELD_1, payload) if payload else b"")
+            _delimited(INT64_LIST, _delimited(FIELD_1, payload) if payload else b"")
             for payload in _varints(values.ravel(), splits)
         ]
-    return [_delimited(_FIELD_1, key + _delimited(_FIELD_2, value)) for value in lists]
+    return [_delimited(FIELD_1, key + _delimited(FIELD_2, value)) for value in lists]
 
 
 def _varints(values: np.ndarray, splits: np.ndarray) -> list[bytes]:
     """Packed varints of `values[splits[i]:splits[i + 1]]` for each i."""
     unsigned = values.astype(np.int64).view(np.uint64)
     num_bytes = np.ones(len(unsigned), np.int64)
-    for place in range(1, _MAX_VARINT_BYTES):
-        num_bytes += unsigned >= np.uint64(1 << (_BITS_PER_BYTE * place))
+    for place in range(1, MAX_VARINT_BYTES):
+        num_bytes += unsigned >= np.uint64(1 << (BITS_PER_BYTE * place))
     offsets = np.concatenate([[0], np.cumsum(num_bytes)])
     encoded = np.empty(offsets[-1], np.uint8)
     rows = np.arange(len(unsigned))
-    for place in range(_MAX_VARINT_BYTES):
+    for place in range(MAX_VARINT_BYTES):
         rows = rows[num_bytes[rows] > place]
         if not len(rows):
             break
-        bits = (unsigned[rows] >> np.uint64(_BITS_PER_BYTE * place)) & np.uint64(0x7F)
-        more = (num_bytes[rows] > place + 1).astype(np.uint64) << np.uint64(_BITS_PER_BYTE)
+        bits = (unsigned[rows] >> np.uint64(BITS_PER_BYTE * place)) & np.uint64(0x7F)
+        more = (num_bytes[rows] > place + 1).astype(np.uint64) << np.uint64(BITS_PER_BYTE)
         encoded[offsets[rows] + place] = bits | more
     buffer = encoded.tobytes()
     ends = offsets[splits].tolist()
@@ -79,7 +79,7 @@ def _varint(value: int) -> bytes:
     encoded = bytearray()
     while value > 0x7F:
         encoded.append(value & 0x7F | 0x80)
-        value >>= _BITS_PER_BYTE
+        value >>= BITS_PER_BYTE
     encoded.append(value)
     return bytes(encoded)
 
