@@ -25,7 +25,9 @@ class SessionizeConfig:
     output: Path = Path("workspace/sessions")
     ignore_columns: tuple[str, ...] = ()
     num_shards: int = 32
-    """Hash buckets of users and files written; memory is in proportion to the listens of one."""
+    """Files written; a user's is told by a hash of the id."""
+    max_memory_mb: int = 2048
+    """Of a process of the job, in mebibytes; the buckets of users are cut so that they fit."""
     session_gap_seconds: int = SESSION_GAP_SECONDS
     validation_days: int = VALIDATION_DAYS
     test_days: int = TEST_DAYS
@@ -38,6 +40,7 @@ class SessionizeConfig:
         require(bool(self.listens), "--listens is empty: give a file, glob or directory")
         for flag, lowest, highest in (
             ("num_shards", 1, 30_000),
+            ("max_memory_mb", 1, 2**24),
             ("session_gap_seconds", 1, 30 * 86_400),
             ("validation_days", 1, 10_000),
             ("test_days", 1, 10_000),

@@ -11,17 +11,19 @@ from typing import Any, Final
 
 import apache_beam as beam
 from absl import logging
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.runner import create_runner
 
 from beam_pipelines import pipeline as graph
 from beam_pipelines import sources
 from beam_pipelines.config import SessionizeConfig
+from beam_pipelines.memory import plan_fan, plan_threads
 from beam_pipelines.rules.refusals import nothing_kept, rejected_listens
 from beam_pipelines.rules.spill import Spill
 from beam_pipelines.rules.tally import DUPLICATES, KEPT, READ, REJECTED, Tally
 from beam_pipelines.sources.base import Source, Unit
 from beam_pipelines.sources.files import find_files
+from beam_pipelines.sources.size import estimate_listens
 from beam_pipelines.sources.users import SUFFIXES, check_users_file
 from beam_pipelines.tfds_metadata import write_tfds_metadata
 from beam_pipelines.transforms.write import REPORT
@@ -31,9 +33,6 @@ from cosernn_tf.workspace import MANIFEST, Manifest, Shard, staged
 _DIRECT_RUNNER: Final = "DirectRunner"
 _IN_PROCESS_RUNNER: Final = "FnApiRunner"
 """What Beam's DirectRunner comes to, but for its attempt to download another one first."""
-
-_MAX_THREADS: Final = 8
-"""Each holds a bucket in memory."""
 
 
 def sessionize(
@@ -52,7 +51,7 @@ def sessionize(
     Raises:
         UserError: The input cannot be read, or has no listens. The older output stays.
     """
-    options = pipeline_options(runner, beam_arguments)
+    options = pipeline_options(runner, beam_arguments, max_memory_mb=config.max_memory_mb)
     source = sources.create(config.listens_format, ignored_columns=config.ignore_columns)
     units = find_units(source, config.listens)
     users = [str(path) for path in _user_files(config.users)]
@@ -68,6 +67,7 @@ def sessionize(
                 source=source,
                 units=units,
                 users=users,
+                fan=_fan(config, options, units),
                 staging=str(staging),
                 spill=spill,
             )
@@ -75,6 +75,25 @@ def sessionize(
         manifest = _finish(config, staging)
     _log_summary(manifest, config.output)
     return manifest
+
+
+def _fan(config: SessionizeConfig, options: PipelineOptions, units: Sequence[Unit]) -> int:
+    num_listens = estimate_listens(units)
+    # What other runners do side by side in a process, they do not say.
+    threads = options.view_as(DirectOptions).direct_num_workers or _processors()
+    fan = plan_fan(
+        config.max_memory_mb,
+        threads=threads,
+        num_listens=num_listens,
+        num_shards=config.num_shards,
+    )
+    logging.info(
+        "About %s listens: %d at a time of %d buckets of users",
+        f"{num_listens:,}",
+        threads,
+        fan * config.num_shards,
+    )
+    return fan
 
 
 @contextlib.contextmanager
@@ -106,8 +125,11 @@ def find_units(source: Source, patterns: Sequence[str]) -> list[Unit]:
     return units
 
 
-def pipeline_options(runner: str, arguments: Sequence[str]) -> PipelineOptions:
-    """Raises `UserError` for arguments that no part of Beam knows."""
+def pipeline_options(
+    runner: str, arguments: Sequence[str], *, max_memory_mb: int
+) -> PipelineOptions:
+    """Raises `UserError` for arguments that no part of Beam knows, and for too little memory."""
+    workers = plan_threads(max_memory_mb, processors=_processors())
     name = _IN_PROCESS_RUNNER if _is_direct(runner) else runner
     try:
         create_runner(name)
@@ -122,9 +144,12 @@ def pipeline_options(runner: str, arguments: Sequence[str]) -> PipelineOptions:
     threads = []
     if _is_direct(runner) and not any("direct_" in argument for argument in arguments):
         # NumPy and Arrow work side by side in one process; more processes would each import them.
-        workers = min(os.cpu_count() or 1, _MAX_THREADS)
         threads = ["--direct_running_mode=multi_threading", f"--direct_num_workers={workers}"]
     return PipelineOptions([*arguments, *threads, f"--runner={name}"])
+
+
+def _processors() -> int:
+    return os.cpu_count() or 1
 
 
 def _unknown_arguments(arguments: Sequence[str]) -> list[str]:

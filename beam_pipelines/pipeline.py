@@ -5,8 +5,9 @@
                      by hash bucket of the user   └▶ counts ─MergeCounts─▶ rows ┴▶ WriteShard
                                                                   └▶ WriteVocabulary
 
-Rows that are no listens, and a tally of what happened to every row, leave at the side. What is
-large goes by way of a `Spill`.
+A bucket is a part of a shard: as many to a shard (`fan`) as make them small enough for memory. Rows
+that are no listens, and a tally of what happened to every row, leave at the side. What is large
+goes by way of a `Spill`.
 """
 
 from collections.abc import Sequence
@@ -48,17 +49,19 @@ def build(
     source: Source,
     units: Sequence[Unit],
     users: Sequence[str],
+    fan: int,
     staging: str,
     spill: Spill,
 ) -> None:
     """Adds the whole job to a pipeline; every worker must reach `staging`."""
     num_shards = config.num_shards
+    num_buckets = num_shards * fan
     listens = (
         pipeline
         | "Units" >> beam.Create(units)
         | "SpreadUnits" >> beam.Reshuffle()
         | "ReadListens"
-        >> beam.ParDo(ReadListens(source, num_shards, spill)).with_outputs(
+        >> beam.ParDo(ReadListens(source, num_buckets, spill)).with_outputs(
             REJECTED_LINES, TALLY, FAILURES, main=LISTENS
         )
     )
@@ -66,7 +69,7 @@ def build(
         pipeline
         | "UserFiles" >> beam.Create(users)
         | "ReadUsers"
-        >> beam.ParDo(ReadUsers(num_shards)).with_outputs(
+        >> beam.ParDo(ReadUsers(num_buckets, spill)).with_outputs(
             REJECTED_LINES, TALLY, FAILURES, main=USERS
         )
     )
@@ -74,7 +77,7 @@ def build(
     # Every bucket has a shard, also one without a user.
     buckets = (
         pipeline
-        | "Buckets" >> beam.Create(range(num_shards))
+        | "Buckets" >> beam.Create(range(num_buckets))
         | "KeyBuckets" >> beam.Map(lambda number: (number, b""))
     )
     read = (
@@ -109,8 +112,8 @@ def build(
     )
     shards = (
         {SESSIONS: sequences[SESSIONS], ROWS: vocabulary[ROWS]}
-        | "GroupRowsByBucket" >> beam.CoGroupByKey()
-        | "WriteShards" >> beam.ParDo(WriteShard(staging, num_shards))
+        | "GroupByShard" >> beam.CoGroupByKey()
+        | "WriteShards" >> beam.ParDo(WriteShard(staging, num_shards, spill))
     )
     vocabularies = vocabulary[VOCABULARY] | "WriteVocabulary" >> beam.ParDo(
         WriteVocabulary(staging)

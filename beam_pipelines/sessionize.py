@@ -44,8 +44,13 @@ _IGNORE_COLUMNS = flags.DEFINE_list(
 _NUM_SHARDS = flags.DEFINE_integer(
     "num_shards",
     _DEFAULTS.num_shards,
-    "Hash buckets of users, a file each. Memory is in proportion to the listens of one: about "
-    "one a million listens is right.",
+    "Files of session sequences to write; a user's is told by a hash of the id.",
+)
+_MAX_MEMORY_MB = flags.DEFINE_integer(
+    "max_memory_mb",
+    _DEFAULTS.max_memory_mb,
+    "Memory that the job may take, in MiB, however long the log is; what does not fit is kept on "
+    "disk beside the output. Only the listens of a single user must fit.",
 )
 _SESSION_GAP_SECONDS = flags.DEFINE_integer(
     "session_gap_seconds",
@@ -90,6 +95,7 @@ def main(argv: list[str]) -> None:
         output=output,
         ignore_columns=tuple(_IGNORE_COLUMNS.value),
         num_shards=_NUM_SHARDS.value,
+        max_memory_mb=_MAX_MEMORY_MB.value,
         session_gap_seconds=_SESSION_GAP_SECONDS.value,
         validation_days=_VALIDATION_DAYS.value,
         test_days=_TEST_DAYS.value,
@@ -105,7 +111,7 @@ def main(argv: list[str]) -> None:
     python_logging.disable(python_logging.NOTSET)
 
     arguments = argv[1:]
-    pipeline_options(_RUNNER.value, arguments)
+    pipeline_options(_RUNNER.value, arguments, max_memory_mb=config.max_memory_mb)
     if listens is None:
         _prepare_default_log(workspace.log)
     sessionize(config, runner=_RUNNER.value, beam_arguments=arguments)

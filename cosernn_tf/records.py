@@ -26,7 +26,12 @@ BYTES_LIST: Final = b"\x0a"
 
 def write_records(table: SessionTable) -> bytes:
     """The content of a TFRecord file with one record a user, in the order of the table."""
-    return b"".join(map(_framed, serialize_examples(table)))
+    return b"".join(framed_records(table))
+
+
+def framed_records(table: SessionTable) -> list[bytes]:
+    """A record of a TFRecord file for each user; joined, they are the file's content."""
+    return list(map(_framed, serialize_examples(table)))
 
 
 def serialize_examples(table: SessionTable) -> list[bytes]:

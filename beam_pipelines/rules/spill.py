@@ -1,8 +1,9 @@
 """What steps hand on: bytes, or where on disk they are, so that a runner's memory stays small."""
 
+import io
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,17 @@ def load(part: Part) -> bytes:
     if len(data) != part.length:
         raise OSError(f"{part.path} is shorter than it was written: is the disk full?")
     return data
+
+
+def load_pieces(part: Part, lengths: Iterable[int]) -> Iterator[bytes]:
+    """The bytes of a part in pieces of these lengths, one at a time in memory."""
+    with io.BytesIO(part) if isinstance(part, bytes) else open(part.path, "rb") as stream:
+        stream.seek(0 if isinstance(part, bytes) else part.offset)
+        for length in lengths:
+            piece = stream.read(length)
+            if len(piece) != length:
+                raise OSError("a part is shorter than it was written: is the disk full?")
+            yield piece
 
 
 def to_bytes(table: pa.Table) -> bytes:

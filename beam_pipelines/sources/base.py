@@ -23,6 +23,8 @@ class Unit:
     """Row group of a Parquet file."""
     first_row: int = 1
     """Number of its first row in the file, counted from 1."""
+    listens: int | None = None
+    """How many it has, where that is known before it is read."""
 
 
 class Source(Protocol):

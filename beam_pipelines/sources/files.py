@@ -54,8 +54,13 @@ def suffix_of(path: Path) -> str:
 
 def open_stream(path: str) -> Any:
     """The bytes of a file, decompressed as its suffix says."""
+    return decompressed(path, path)
+
+
+def decompressed(source: Any, path: str) -> Any:
+    """The bytes of a source (of `pyarrow.input_stream`), as the suffix of the path says."""
     codecs = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
-    return pa.input_stream(path, compression=codecs.get(Path(path).suffix.lower()))
+    return pa.input_stream(source, compression=codecs.get(Path(path).suffix.lower()))
 
 
 def _matches(pattern: str, suffixes: Sequence[str]) -> list[Path]:

@@ -21,13 +21,19 @@ def schema_of(path: Path) -> pa.Schema:
 def row_groups(path: Path) -> list[Unit]:
     """A unit a row group with rows. Raises `UserError` for a damaged file."""
     metadata = _metadata(path)
-    counts = [metadata.row_group(part).num_rows for part in range(metadata.num_row_groups)]
-    firsts = accumulate(counts, initial=1)
+    groups = [metadata.row_group(part) for part in range(metadata.num_row_groups)]
+    firsts = accumulate((group.num_rows for group in groups), initial=1)
     return [
-        Unit(str(path), part, first)
-        for part, (first, count) in enumerate(zip(firsts, counts, strict=False))
-        if count
+        Unit(str(path), part, first, listens=_num_values(group))
+        for part, (first, group) in enumerate(zip(firsts, groups, strict=False))
+        if group.num_rows
     ]
+
+
+def _num_values(group: pq.RowGroupMetaData) -> int:
+    """The rows of a row group, or of the lists in them."""
+    counts = (group.column(column).num_values for column in range(group.num_columns))
+    return max(counts, default=0)
 
 
 def read_row_group(

@@ -14,7 +14,7 @@ from beam_pipelines.rules.buckets import split_by_bucket
 from beam_pipelines.rules.checks import CheckedListens, check_listens
 from beam_pipelines.rules.refusals import example_of
 from beam_pipelines.rules.rows import RejectedRow
-from beam_pipelines.rules.spill import Spill, to_bytes
+from beam_pipelines.rules.spill import Part, Spill, to_bytes
 from beam_pipelines.rules.tally import READ, REJECTED, USERS_READ, Example, Tally
 from beam_pipelines.sources.base import Source, Unit
 from beam_pipelines.sources.users import read_users
@@ -32,8 +32,8 @@ _PROGRESS_SECONDS: Final = 5
 class ReadListens(beam.DoFn):
     """From units of files to (bucket, part: Arrow IPC of clean listens).
 
-    Tagged outputs: `REJECTED_LINES`, (file, (row, JSON line)) of each rejected row, `TALLY`, and
-    `FAILURES`, what is wrong with a file that cannot be read.
+    Tagged outputs: `REJECTED_LINES`, (file, (first row, part: JSON lines)) of each batch that has
+    rejected rows, `TALLY`, and `FAILURES`, what is wrong with a file that cannot be read.
     """
 
     def __init__(self, source: Source, num_buckets: int, spill: Spill) -> None:
@@ -62,17 +62,19 @@ class ReadListens(beam.DoFn):
         times = clean["timestamp"].to_numpy()
         first, last = (int(times.min()), int(times.max())) if len(times) else (None, None)
         yield TaggedOutput(TALLY, Tally(counters, first, last, _examples(unit.path, rejected)))
-        yield from _rejected_lines(unit.path, rejected)
-        buckets = dict(split_by_bucket(clean, self._num_buckets))
-        parts = self._spill.put([to_bytes(rows) for rows in buckets.values()])
-        yield from zip(buckets, parts, strict=True)
+        yield from _rejected_lines(unit.path, rejected, self._spill)
+        yield from _placed(clean, self._num_buckets, self._spill)
 
 
 class ReadUsers(beam.DoFn):
-    """From files to (bucket, Arrow IPC of users and ages); tagged outputs as `ReadListens`."""
+    """From files to (bucket, part: Arrow IPC of users and ages).
 
-    def __init__(self, num_buckets: int) -> None:
+    Tagged outputs as of `ReadListens`.
+    """
+
+    def __init__(self, num_buckets: int, spill: Spill) -> None:
         self._num_buckets = num_buckets
+        self._spill = spill
 
     def process(self, path: str) -> Iterator[Any]:
         try:
@@ -91,9 +93,8 @@ class ReadUsers(beam.DoFn):
         count(counters)
         examples = _examples(path, rejected)
         yield TaggedOutput(TALLY, Tally(counters, examples=examples))
-        yield from _rejected_lines(path, rejected)
-        for bucket, rows in split_by_bucket(table, self._num_buckets):
-            yield bucket, to_bytes(rows)
+        yield from _rejected_lines(path, rejected, self._spill)
+        yield from _placed(table, self._num_buckets, self._spill)
 
 
 def count(counters: dict[str, int]) -> None:
@@ -114,10 +115,26 @@ def _examples(path: str, rejected: Iterable[RejectedRow]) -> dict[str, Example]:
     return {REJECTED + r.reason: example_of(path, r.row, r.content) for r in first.values()}
 
 
-def _rejected_lines(path: str, rejected: Iterable[RejectedRow]) -> Iterator[TaggedOutput]:
-    for row in rejected:
-        line = json.dumps(
-            {"file": path, "row": row.row, "reason": row.reason, "content": row.content},
-            ensure_ascii=False,
+def _placed(table: pa.Table, num_buckets: int, spill: Spill) -> Iterator[tuple[int, Part]]:
+    buckets = dict(split_by_bucket(table, num_buckets))
+    yield from zip(buckets, spill.put([to_bytes(rows) for rows in buckets.values()]), strict=True)
+
+
+def _rejected_lines(
+    path: str, rejected: Iterable[RejectedRow], spill: Spill
+) -> Iterator[TaggedOutput]:
+    """One part of all rejected rows of a batch, in the file's order."""
+    lines = sorted(
+        (
+            row.row,
+            json.dumps(
+                {"file": path, "row": row.row, "reason": row.reason, "content": row.content},
+                ensure_ascii=False,
+            ),
         )
-        yield TaggedOutput(REJECTED_LINES, (path, (row.row, line)))
+        for row in rejected
+    )
+    if lines:
+        data = "".join(f"{line}\n" for _, line in lines).encode("utf-8", "backslashreplace")
+        first_row, _ = lines[0]
+        yield TaggedOutput(REJECTED_LINES, (path, (first_row, *spill.put([data]))))

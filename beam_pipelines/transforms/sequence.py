@@ -28,14 +28,15 @@ VOCABULARY: Final = "vocabulary"
 
 
 class SequenceUsers(beam.DoFn):
-    """From (bucket, its grouped inputs) to (bucket, pickled `SessionTable` with codes).
+    """From (bucket, its grouped inputs) to (shard, (bucket, part: `SessionTable` with codes)).
 
-    Tagged outputs: `COUNTS`, (bucket, pickled `Counts`), whose values the codes stand for, and
+    Tagged outputs: `COUNTS`, (bucket, part: `Counts`), whose values the codes stand for, and
     `TALLY`. Where reading has failed or found too much bad, it gives nothing: the job ends then.
     """
 
     def __init__(self, config: SessionizeConfig, spill: Spill) -> None:
         self._gap_seconds = config.session_gap_seconds
+        self._num_shards = config.num_shards
         self._spill = spill
 
     def process(
@@ -60,15 +61,19 @@ class SequenceUsers(beam.DoFn):
             [pickle.dumps(_compact(sessions.table)), pickle.dumps(counts)]
         )
         yield TaggedOutput(COUNTS, (number, counted))
-        yield number, table
+        yield number % self._num_shards, (number, table)
 
 
 class MergeCounts(beam.DoFn):
-    """From the counts of all buckets, a list, to (bucket, `Rows`); tagged output `VOCABULARY`."""
+    """From the counts of all buckets, a list, to (shard, (bucket, part: `Rows`)).
+
+    Tagged output: `VOCABULARY`.
+    """
 
     def __init__(self, config: SessionizeConfig, spill: Spill) -> None:
         self._min_track_listens = config.min_track_listens
         self._max_stream_sources = config.max_stream_sources
+        self._num_shards = config.num_shards
         self._spill = spill
 
     def process(self, counts: list[tuple[int, Part]]) -> Iterator[Any]:
@@ -82,7 +87,8 @@ class MergeCounts(beam.DoFn):
         )
         yield TaggedOutput(VOCABULARY, vocabulary)
         for number, rows in zip(numbers, vocabulary.rows(map(unpickled, parts)), strict=True):
-            yield number, self._spill.put([pickle.dumps(rows)])[0]
+            (part,) = self._spill.put([pickle.dumps(rows)])
+            yield number % self._num_shards, (number, part)
 
 
 def unpickled(part: Part) -> Any:

@@ -303,6 +303,7 @@ BAD_INPUT = [
     (["--listens=good.csv", "--listens_format=spotfy"], "listens_format"),
     (["--listens=good.csv", "--num_shards=0"], "--num_shards=0"),
     (["--listens=good.csv", "--test_days=-1"], "--test_days=-1"),
+    (["--listens=good.csv", "--max_memory_mb=99"], "--max_memory_mb=99 is too little"),
     (["--listens=good.csv", "--users=nobody.csv"], "nobody.csv does not exist"),
     (["--listens=good.csv", "--users=good.csv"], "no column age"),
     (["--listens=good.csv", "--num_shard=3"], "unknown flag --num_shard=3"),

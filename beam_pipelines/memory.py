@@ -1,0 +1,55 @@
+"""How a run keeps within `--max_memory_mb`: how many threads work, each on how large a bucket.
+
+Listens are spilled to disk by hash bucket of their users, and each thread holds one bucket at a
+time; so what a run takes is what the process takes anyway, plus threads x listens of a bucket x
+what a listen takes there. A log with more listens gets more buckets, not larger ones.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from cosernn_tf.errors import UserError
+
+MAX_THREADS: Final = 8
+
+_MIB: Final = 2**20
+_PROCESS_BYTES: Final = 320 * _MIB
+"""What the job takes with a log of a few listens: imports, Beam's runner, pools of allocators."""
+_BATCH_BYTES: Final = 160 * _MIB
+"""What a thread takes to read a batch of rows, and the least that it works with."""
+_BYTES_PER_LISTEN: Final = 600
+"""Of a bucket, while it is put in order and cut in sessions: the columns, twice at most."""
+_UNEVEN: Final = 2
+"""How many times the mean the listens of a bucket are, where some users have many."""
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """How the work is cut."""
+
+    threads: int
+    fan: int
+    """Buckets of users a shard."""
+
+
+def plan_threads(max_memory_mb: int, *, processors: int) -> int:
+    """How many threads may work side by side.
+
+    Raises:
+        UserError: There is not even memory for one.
+    """
+    threads = _budget(max_memory_mb) // _BATCH_BYTES
+    if threads < 1:
+        least = -(-(_PROCESS_BYTES + _BATCH_BYTES) // _MIB)
+        raise UserError(f"--max_memory_mb={max_memory_mb} is too little: the job needs {least}")
+    return min(threads, processors, MAX_THREADS)
+
+
+def plan_fan(max_memory_mb: int, *, threads: int, num_listens: int, num_shards: int) -> int:
+    """Buckets a shard, so that a thread's share of the memory is enough for one of them."""
+    listens = _budget(max_memory_mb) // (threads * _BYTES_PER_LISTEN * _UNEVEN)
+    return max(1, -(-num_listens // (max(1, listens) * num_shards)))
+
+
+def _budget(max_memory_mb: int) -> int:
+    return max_memory_mb * _MIB - _PROCESS_BYTES
