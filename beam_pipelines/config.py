@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from beam_pipelines.rules.hashing import ID_COLUMNS
 from cosernn_tf.config import require
 from cosernn_tf.schema import SESSION_GAP_SECONDS, TEST_DAYS, VALIDATION_DAYS
 
@@ -35,6 +36,9 @@ class SessionizeConfig:
     max_stream_sources: int = 100
     max_bad_fraction: float = 0.01
     """Share of the rows read that may be bad, of the listens and of the users each."""
+    hash_ids: str | None = None
+    """File with the key by which ids are hashed; None: they are kept as in the log."""
+    hash_ids_columns: tuple[str, ...] = ("user_id",)
 
     def __post_init__(self) -> None:
         require(bool(self.listens), "--listens is empty: give a file, glob or directory")
@@ -53,7 +57,27 @@ class SessionizeConfig:
                 lowest <= value <= highest,
                 f"--{flag}={value} must be from {lowest:,} to {highest:,}",
             )
+        columns = self.hash_ids_columns
+        require(
+            set(columns) <= set(ID_COLUMNS) and len(set(columns)) == len(columns) > 0,
+            f"--hash_ids_columns={','.join(columns)} must be some of {','.join(ID_COLUMNS)}",
+        )
+        require(
+            self.hash_ids is not None or columns == ("user_id",),
+            f"--hash_ids_columns={','.join(columns)} does nothing without --hash_ids=KEYFILE",
+        )
+        if self.hash_ids is not None:
+            output, key = self.output.resolve(), Path(self.hash_ids).resolve()
+            require(
+                not key.is_relative_to(output),
+                f"--hash_ids={self.hash_ids} is in --output={self.output}, which is replaced as a "
+                "whole: keep the key elsewhere",
+            )
 
     def options(self) -> dict[str, Any]:
-        """For the manifest."""
-        return {**dataclasses.asdict(self), "output": str(self.output)}
+        """For the manifest: neither the key's place nor, where ids are hidden, the log's paths."""
+        options = {**dataclasses.asdict(self), "output": str(self.output)}
+        del options["hash_ids"], options["hash_ids_columns"]
+        if self.hash_ids is not None:
+            options.update(listens=None, users=None)
+        return options

@@ -18,6 +18,7 @@ from beam_pipelines import pipeline as graph
 from beam_pipelines import sources
 from beam_pipelines.config import SessionizeConfig
 from beam_pipelines.memory import plan_fan, plan_threads
+from beam_pipelines.rules.hashing import StoredIds
 from beam_pipelines.rules.refusals import nothing_kept, rejected_listens
 from beam_pipelines.rules.spill import Spill
 from beam_pipelines.rules.tally import DUPLICATES, KEPT, READ, REJECTED, Tally
@@ -31,6 +32,7 @@ from cosernn_tf.errors import UserError
 from cosernn_tf.workspace import MANIFEST, Manifest, Shard, staged
 
 _DIRECT_RUNNER: Final = "DirectRunner"
+_RAW: Final = StoredIds()
 _IN_PROCESS_RUNNER: Final = "FnApiRunner"
 """What Beam's DirectRunner comes to, but for its attempt to download another one first."""
 
@@ -53,8 +55,9 @@ def sessionize(
     """
     options = pipeline_options(runner, beam_arguments, max_memory_mb=config.max_memory_mb)
     source = sources.create(config.listens_format, ignored_columns=config.ignore_columns)
-    units = find_units(source, config.listens)
-    users = [str(path) for path in _user_files(config.users)]
+    ids = stored_ids(config)
+    units, ids = find_units(source, config.listens, ids)
+    users, ids = _user_files(config.users, ids)
     # Beam tells much of itself, of no use to who runs the job.
     python_logging.getLogger("apache_beam").setLevel(python_logging.WARNING)
     logging.info("Sessionising %d files into %s", len({unit.path for unit in units}), config.output)
@@ -70,9 +73,10 @@ def sessionize(
                 fan=_fan(config, options, units),
                 staging=str(staging),
                 spill=spill,
+                ids=ids,
             )
             pipeline.run().wait_until_finish()
-        manifest = _finish(config, staging)
+        manifest = _finish(config, staging, ids)
     _log_summary(manifest, config.output)
     return manifest
 
@@ -112,17 +116,47 @@ def _is_direct(runner: str) -> bool:
     return runner.lower() in (_DIRECT_RUNNER.lower(), _IN_PROCESS_RUNNER.lower())
 
 
-def find_units(source: Source, patterns: Sequence[str]) -> list[Unit]:
-    """The units of all files that the patterns name.
+def stored_ids(config: SessionizeConfig) -> StoredIds:
+    """Raises `UserError` for a key file that has no key."""
+    if config.hash_ids is None:
+        return StoredIds()
+    if "track_id" in config.hash_ids_columns:
+        logging.info(
+            "Track ids are hashed: what is to match them, such as --playlists of "
+            "cosernn_tf.embed_tracks, needs hashed ids, too (WORKSPACE.md)"
+        )
+    return StoredIds.hashed(config.hash_ids, config.hash_ids_columns)
+
+
+def find_units(
+    source: Source, patterns: Sequence[str], ids: StoredIds = _RAW
+) -> tuple[list[Unit], StoredIds]:
+    """The units of all files that the patterns name, and `ids` with names for these.
 
     Raises:
         UserError: There is none.
     """
     files = find_files(patterns, source.suffixes, flag="--listens")
-    units = [unit for path in files for unit in source.units(path)]
+    ids = ids.naming(files, flag="--listens")
+    units: list[Unit] = []
+    for path in files:
+        with _named(path, ids):
+            of_file = source.units(path)
+        if not of_file:
+            logging.info("%s has no listens in this format: left out", ids.name(str(path)))
+        units += of_file
     if not units:
         raise UserError(f"--listens={','.join(patterns)} has no rows: there is nothing to read")
-    return units
+    return units, ids
+
+
+@contextlib.contextmanager
+def _named(path: Path, ids: StoredIds) -> Iterator[None]:
+    """Has errors call the file as `ids` does."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(ids.anonymous(str(error), str(path))) from error
 
 
 def pipeline_options(
@@ -164,13 +198,15 @@ def _unknown_arguments(arguments: Sequence[str]) -> list[str]:
         raise UserError(f"bad pipeline option in {' '.join(arguments)}") from error
 
 
-def _user_files(pattern: str | None) -> list[Path]:
+def _user_files(pattern: str | None, ids: StoredIds) -> tuple[list[str], StoredIds]:
     if pattern is None:
-        return []
+        return [], ids
     files = find_files([pattern], SUFFIXES, flag="--users")
+    ids = ids.naming(files, flag="--users")
     for path in files:
-        check_users_file(path)
-    return files
+        with _named(path, ids):
+            check_users_file(path)
+    return [str(path) for path in files], ids
 
 
 def _new_pipeline(options: PipelineOptions) -> beam.Pipeline:
@@ -180,7 +216,7 @@ def _new_pipeline(options: PipelineOptions) -> beam.Pipeline:
         raise UserError(f"the runner's options do not fit: {error}") from error
 
 
-def _finish(config: SessionizeConfig, staging: Path) -> Manifest:
+def _finish(config: SessionizeConfig, staging: Path, ids: StoredIds) -> Manifest:
     """Writes the manifest of what the pipeline has left in `staging`."""
     path = staging / REPORT
     parts = json.loads(path.read_text(encoding="utf-8"))
@@ -210,6 +246,7 @@ def _finish(config: SessionizeConfig, staging: Path) -> Manifest:
         first_timestamp=tally.first_timestamp,
         last_timestamp=tally.last_timestamp,
         vocabularies=vocabularies["vocabularies"],
+        ids=ids.description(),
     )
     num_bytes = sum(part.get("bytes", 0) for part in parts)
     write_tfds_metadata(staging, shards, num_bytes=num_bytes)

@@ -16,6 +16,7 @@ import apache_beam as beam
 from apache_beam.pvalue import AsIter, AsSingleton
 
 from beam_pipelines.config import SessionizeConfig
+from beam_pipelines.rules.hashing import StoredIds
 from beam_pipelines.rules.refusals import too_many_bad
 from beam_pipelines.rules.spill import Spill
 from beam_pipelines.rules.tally import Tally
@@ -52,6 +53,7 @@ def build(
     fan: int,
     staging: str,
     spill: Spill,
+    ids: StoredIds,
 ) -> None:
     """Adds the whole job to a pipeline; every worker must reach `staging`."""
     num_shards = config.num_shards
@@ -61,7 +63,7 @@ def build(
         | "Units" >> beam.Create(units)
         | "SpreadUnits" >> beam.Reshuffle()
         | "ReadListens"
-        >> beam.ParDo(ReadListens(source, num_buckets, spill)).with_outputs(
+        >> beam.ParDo(ReadListens(source, num_buckets, spill, ids=ids)).with_outputs(
             REJECTED_LINES, TALLY, FAILURES, main=LISTENS
         )
     )
@@ -69,7 +71,7 @@ def build(
         pipeline
         | "UserFiles" >> beam.Create(users)
         | "ReadUsers"
-        >> beam.ParDo(ReadUsers(num_buckets, spill)).with_outputs(
+        >> beam.ParDo(ReadUsers(num_buckets, spill, ids=ids)).with_outputs(
             REJECTED_LINES, TALLY, FAILURES, main=USERS
         )
     )

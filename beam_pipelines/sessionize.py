@@ -79,6 +79,17 @@ _MAX_BAD_FRACTION = flags.DEFINE_float(
     "Share of the log's rows, and of the users', that may be bad; above it the job refuses. With "
     "1 it keeps what is good.",
 )
+_HASH_IDS = flags.DEFINE_string(
+    "hash_ids",
+    None,
+    "File with a secret key: ids are replaced by keyed hashes wherever they would be written "
+    "(WORKSPACE.md). Keep the file; the key is stored nowhere else.",
+)
+_HASH_IDS_COLUMNS = flags.DEFINE_list(
+    "hash_ids_columns",
+    list(_DEFAULTS.hash_ids_columns),
+    "The ids that --hash_ids hashes: user_id, track_id or both.",
+)
 _RUNNER = flags.DEFINE_string(
     "runner", "DirectRunner", "Beam runner; DirectRunner works in this process."
 )
@@ -102,6 +113,8 @@ def main(argv: list[str]) -> None:
         min_track_listens=_MIN_TRACK_LISTENS.value,
         max_stream_sources=_MAX_STREAM_SOURCES.value,
         max_bad_fraction=_MAX_BAD_FRACTION.value,
+        hash_ids=_HASH_IDS.value,
+        hash_ids_columns=tuple(_HASH_IDS_COLUMNS.value),
     )
     # Beam takes seconds to import: a bad flag is refused before. It warns of what it lacks for
     # services that this job does not use.

@@ -8,7 +8,7 @@ from cosernn_tf.errors import UserError
 from cosernn_tf.record_reader import read_records
 from cosernn_tf.sessions import shard_of
 from cosernn_tf.table import SessionTable, concatenate
-from cosernn_tf.workspace import SessionsDirectory, Shard, check_sha256
+from cosernn_tf.workspace import RAW_IDS, SessionsDirectory, Shard, check_sha256
 
 
 def read_shard(sessions: SessionsDirectory, shard: Shard) -> SessionTable:
@@ -45,13 +45,21 @@ def read_user(sessions: SessionsDirectory, user_id: str) -> SessionTable:
     Raises:
         UserError: The log has no such user.
     """
+    # What a shell passes may be no UTF-8.
+    wanted = user_id.encode("utf-8", "surrogatepass")
     shards = sessions.manifest.shards
-    shard = shards[int(shard_of([user_id], len(shards))[0])]
+    shard = shards[int(shard_of([wanted], len(shards))[0])]
     if shard.users:
         table = read_shard(sessions, shard)
-        (rows,) = np.nonzero(table.user_id == user_id.encode())
+        # Not compared by NumPy, which takes NULs at an end for padding.
+        (rows,) = np.nonzero([user == wanted for user in table.user_id])
         if len(rows):
             return table.select_users(rows)
+    if sessions.manifest.ids["user_id"] != RAW_IDS["user_id"]:
+        raise UserError(
+            f"this user is not in {sessions.path}, whose user ids are hashed: --user takes the "
+            "hash (WORKSPACE.md says how to get it)"
+        )
     raise UserError(
         f"user {user_id!r} is not in {sessions.path}: --user takes a user_id of the listening log"
     )

@@ -10,6 +10,7 @@ from absl import logging
 
 from cosernn_tf.config import EmbeddingConfig
 from cosernn_tf.dataset import read_shards
+from cosernn_tf.errors import UserError
 from cosernn_tf.playlists import playlist_files
 from cosernn_tf.table import SessionTable
 from cosernn_tf.tracks import TrackEmbeddings, save_track_embeddings
@@ -19,7 +20,7 @@ from cosernn_tf.word2vec import (
     train_vectors,
     vocabulary_vectors,
 )
-from cosernn_tf.workspace import SessionsDirectory
+from cosernn_tf.workspace import RAW_IDS, SessionsDirectory
 
 
 def embed_tracks(
@@ -55,6 +56,8 @@ def embed_tracks(
     keyed_vectors = train_vectors(sentences, config)
     vectors = vocabulary_vectors(keyed_vectors, track_ids)
     embedded = int(np.count_nonzero(vectors.any(axis=1)))
+    if not embedded:
+        raise UserError(_nothing_embedded(sessions, source["sentences"]))
     embeddings = save_track_embeddings(
         output,
         keyed_vectors,
@@ -76,6 +79,13 @@ def embed_tracks(
         output,
     )
     return embeddings
+
+
+def _nothing_embedded(sessions: SessionsDirectory, sentences: str) -> str:
+    message = f"no track of {sessions.path} has an embedding from {sentences}"
+    if sessions.manifest.ids["track_id"] != RAW_IDS["track_id"]:
+        return f"{message}: its track ids are hashed, and playlists need the same hashes"
+    return f"{message}: do they have the same track ids?"
 
 
 def playlists_sha256(playlists: Path, playlists_format: str = "jsonl") -> str:

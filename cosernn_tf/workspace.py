@@ -32,6 +32,9 @@ DEVICE_VOCABULARY: Final = "vocabulary/devices.txt"
 STREAM_SOURCE_VOCABULARY: Final = "vocabulary/stream_sources.txt"
 VOCABULARIES: Final = (TRACK_VOCABULARY, DEVICE_VOCABULARY, STREAM_SOURCE_VOCABULARY)
 
+RAW_IDS: Final = {"user_id": "raw", "track_id": "raw"}
+"""The ids are those of the log."""
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -95,6 +98,8 @@ class Manifest:
     last_timestamp: int
     vocabularies: Mapping[str, str]
     """SHA-256 of each vocabulary file."""
+    ids: Mapping[str, str] = dataclasses.field(default_factory=lambda: dict(RAW_IDS))
+    """How each id is stored: as in the log, or hashed, and then by which salt and key."""
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> str:

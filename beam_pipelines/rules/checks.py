@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from beam_pipelines.rules.hashing import IdHasher
 from beam_pipelines.rules.parsing import parse_bool, parse_int, parse_text, parse_time
 from beam_pipelines.rules.rows import RawListens, RejectedRow
 from cosernn_tf.schema import DEVICES, LISTEN_COLUMNS, UNKNOWN
@@ -63,12 +64,17 @@ class _Reasons:
         return self._names[self.code[row]]
 
 
-def check_listens(raw: RawListens) -> CheckedListens:
+def check_listens(raw: RawListens, hasher: IdHasher | None = None) -> CheckedListens:
     """Checks every row of a batch.
 
     A row is rejected if it has no user, track or time, if a value cannot be read as its column's
     type, or if it is out of range: a time before 1970 or after 2100, a negative duration, an
     offset of more than 18 hours.
+
+    Args:
+        raw: The batch.
+        hasher: No id that it hashes is in what comes back: of a rejected row only its hashes and
+            the numbers that could be read are kept, of a malformed one nothing.
     """
     count = len(raw.rows)
     reasons = _Reasons(count)
@@ -115,12 +121,18 @@ def check_listens(raw: RawListens) -> CheckedListens:
     # Rejected rows may have nulls where the schema has none, until they are filtered out.
     table = pa.table([columns[field.name] for field in CLEAN_SCHEMA], names=CLEAN_SCHEMA.names)
     rejected = list(raw.malformed)
+    shown = raw.columns
+    if hasher is not None:
+        rejected = [row.without_content() for row in rejected]
+        shown = {name: parsed[name] for name in shown}
     if not is_clean.all():
         table = table.filter(pa.array(is_clean))
         for row in np.flatnonzero(~is_clean).tolist():
-            rejected.append(RejectedRow(int(raw.rows[row]), reasons.name(row), _content(raw, row)))
+            content = content_of(shown, row, hasher)
+            rejected.append(RejectedRow(int(raw.rows[row]), reasons.name(row), content))
+    clean = table.cast(CLEAN_SCHEMA)
     return CheckedListens(
-        clean=table.cast(CLEAN_SCHEMA),
+        clean=clean if hasher is None else hasher.table(clean),
         rejected=tuple(rejected),
         other_devices=int(np.count_nonzero(device[is_clean] == _OTHER)),
     )
@@ -138,8 +150,11 @@ def _device_rows(column: pa.Array) -> np.ndarray:
     return np.asarray(pc.fill_null(rows, _OTHER).to_numpy(zero_copy_only=False), np.int8)
 
 
-def _content(raw: RawListens, row: int) -> str:
-    values = {name: _json_value(column[row]) for name, column in raw.columns.items()}
+def content_of(columns: dict[str, pa.Array], row: int, hasher: IdHasher | None) -> str:
+    """A rejected row as JSON: as it stood or, with a hasher, what may be kept of it."""
+    values = {name: _json_value(column[row]) for name, column in columns.items()}
+    if hasher is not None:
+        values = hasher.shown(values)
     return json.dumps(values, ensure_ascii=False)
 
 

@@ -1,7 +1,7 @@
 """Raw rows of a log on their way to becoming clean listens, or being rejected."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -19,8 +19,23 @@ class RejectedRow:
     row: int
     """Number in its file, from 1, a header not counted."""
     reason: str
-    content: str
-    """The row as it stood, as text or JSON."""
+    content: str | None
+    """The row as it stood, as text or JSON; None where ids must not be kept."""
+    length: int | None = None
+    """Characters of a row that could not be parsed."""
+
+    @property
+    def shown(self) -> str:
+        return f"{self.length:,} characters" if self.content is None else self.content
+
+    def to_dict(self, file: str) -> dict[str, Any]:
+        """For `rejected.jsonl`."""
+        where = {"file": file, "row": self.row, "reason": self.reason, "content": self.content}
+        return where if self.content is not None else {**where, "length": self.length}
+
+    def without_content(self) -> "RejectedRow":
+        length = len(self.content or "") if self.length is None else self.length
+        return RejectedRow(self.row, self.reason, None, length)
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,12 @@ class CanonicalSource:
             yield RawListens(columns, batch.rows, batch.malformed)
 
     def _check(self, names: Sequence[str], path: str, *, required: bool = True) -> None:
+        if set(names).isdisjoint(_NAMES):
+            # Not quoted: they may be the first listen.
+            raise UserError(
+                f"{path} has none of the columns of a canonical log, which needs "
+                f"{', '.join(_REQUIRED)}: a text file has their names in its first line"
+            )
         missing = [name for name in _REQUIRED if name not in names]
         if missing and required:
             raise UserError(

@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
-from absl import logging
 
-from beam_pipelines.sources.base import Unit
 from cosernn_tf.errors import UserError
 
 COMPRESSIONS: Final = (".gz", ".zst", ".bz2")
@@ -36,12 +34,6 @@ def find_files(patterns: Sequence[str], suffixes: Sequence[str], *, flag: str) -
             raise UserError(f"{flag}={pattern} is empty: there is nothing to read")
         files.update(found)
     return sorted(files)
-
-
-def leave_out(path: Path) -> list[Unit]:
-    """The units of a file that stands beside a log and has no listens: none, and a note of it."""
-    logging.info("%s has no listens in this format: left out", path)
-    return []
 
 
 def suffix_of(path: Path) -> str:

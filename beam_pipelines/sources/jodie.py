@@ -12,7 +12,6 @@ from typing import Final
 
 from beam_pipelines.rules.rows import RawListens
 from beam_pipelines.sources.base import Unit
-from beam_pipelines.sources.files import leave_out
 from beam_pipelines.sources.text import read_delimited, read_first_rows
 from beam_pipelines.sources.times import START_OF_RELATIVE_TIMES, later
 
@@ -32,7 +31,7 @@ class JodieSource:
             return []
         header, *rows = read_first_rows(str(path), delimiter=",", count=2)
         if [name.strip() for name in header[2:4]] != _HEADER_ENDS:
-            return leave_out(path)
+            return []
         return [Unit(str(path))] if rows else []
 
     def read(self, unit: Unit) -> Iterator[RawListens]:

@@ -12,7 +12,6 @@ from typing import Final
 
 from beam_pipelines.rules.rows import RawListens
 from beam_pipelines.sources.base import Unit
-from beam_pipelines.sources.files import leave_out
 from beam_pipelines.sources.text import read_delimited, read_first_rows
 
 _COLUMNS: Final = ("user_id", "track_id", "timestamp")
@@ -31,7 +30,7 @@ class Lfm2bSource:
     def units(self, path: Path) -> list[Unit]:
         if path.stat().st_size == 0:
             return []
-        return [Unit(str(path))] if _layout(str(path)) else leave_out(path)
+        return [Unit(str(path))] if _layout(str(path)) else []
 
     def read(self, unit: Unit) -> Iterator[RawListens]:
         layout = _layout(unit.path)

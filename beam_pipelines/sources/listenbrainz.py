@@ -21,7 +21,6 @@ import pyarrow.compute as pc
 from beam_pipelines.rules.parsing import parse_int, parse_text
 from beam_pipelines.rules.rows import RawListens
 from beam_pipelines.sources.base import Unit
-from beam_pipelines.sources.files import leave_out
 from beam_pipelines.sources.text import read_json_objects
 from cosernn_tf.errors import UserError
 
@@ -65,7 +64,7 @@ class ListenBrainzSource:
 
     def units(self, path: Path) -> list[Unit]:
         if path.name.startswith(_NO_LISTENS):
-            return leave_out(path)
+            return []
         return [Unit(str(path))] if path.stat().st_size else []
 
     def read(self, unit: Unit) -> Iterator[RawListens]:

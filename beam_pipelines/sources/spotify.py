@@ -33,7 +33,7 @@ import pyarrow.compute as pc
 from beam_pipelines.rules.parsing import parse_bool, parse_int, parse_time
 from beam_pipelines.rules.rows import NOT_A_TRACK, RawListens, RejectedRow
 from beam_pipelines.sources.base import Unit
-from beam_pipelines.sources.files import leave_out, open_stream
+from beam_pipelines.sources.files import open_stream
 from beam_pipelines.sources.text import as_text, malformed_row
 from beam_pipelines.sources.times import later
 from cosernn_tf.errors import UserError
@@ -89,7 +89,7 @@ class SpotifySource:
                 start = stream.read(_BYTES_TO_TELL)
         except (OSError, pa.ArrowInvalid) as error:
             raise UserError(f"{path} cannot be read: {error}") from error
-        return [Unit(str(path))] if _PLAYS.match(start) else leave_out(path)
+        return [Unit(str(path))] if _PLAYS.match(start) else []
 
     def read(self, unit: Unit) -> Iterator[RawListens]:
         plays = _load(unit.path)

@@ -345,4 +345,4 @@ def as_text(value: Any) -> str | None:
 
 
 def malformed_row(row: int, text: str) -> RejectedRow:
-    return RejectedRow(row, MALFORMED, text[:_MAX_CONTENT])
+    return RejectedRow(row, MALFORMED, text[:_MAX_CONTENT], len(text))

@@ -5,8 +5,8 @@ columns have other names if any, `LFM-1b_users.txt`, and LFM-2b's `users.tsv`, w
 an unknown one.
 """
 
-import dataclasses
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -15,8 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from beam_pipelines.rules.checks import content_of
+from beam_pipelines.rules.hashing import IdHasher
 from beam_pipelines.rules.parsing import parse_int, parse_text
-from beam_pipelines.rules.rows import RejectedRow
+from beam_pipelines.rules.rows import RawListens, RejectedRow
 from beam_pipelines.sources.base import ROWS_PER_BATCH
 from beam_pipelines.sources.files import suffix_of
 from beam_pipelines.sources.text import read_delimited, read_first_rows, read_header
@@ -37,22 +39,30 @@ def check_users_file(path: Path) -> None:
         )
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"--users={path} cannot be read: {error}") from error
+    expected = ", ".join(USER_SCHEMA.names)
+    if set(names).isdisjoint(USER_SCHEMA.names):
+        # Not quoted: they may be the first user.
+        raise UserError(f"--users={path} has no column {expected} in its first line")
     missing = [name for name in USER_SCHEMA.names if name not in names]
     if missing:
         raise UserError(
             f"--users={path} has no column {', '.join(missing)} (it has {', '.join(names)}): "
-            f"expected {', '.join(USER_SCHEMA.names)}"
+            f"expected {expected}"
         )
 
 
-def read_users(path: str) -> Iterator[tuple[pa.Table, tuple[RejectedRow, ...]]]:
-    """Batches of users: tables of `user_id`, `age` (`AGE_UNKNOWN` for null), and bad rows.
+Users = tuple[pa.Table, tuple[RejectedRow, ...]]
+"""A table of `user_id`, `age` (`AGE_UNKNOWN` for null), and bad rows."""
+
+
+def read_users(path: str, hasher: IdHasher | None = None) -> Iterator[Users]:
+    """The users of a file, batch by batch, their ids hashed if there is a hasher.
 
     Raises:
         UserError: The file is damaged.
     """
     if suffix_of(Path(path)) == ".parquet":
-        yield from _read_parquet(path)
+        yield from _read_parquet(path, hasher)
         return
     is_tabbed = suffix_of(Path(path)) in _TAB_SEPARATED
     names, has_header = _layout(path)
@@ -64,20 +74,18 @@ def read_users(path: str) -> Iterator[tuple[pa.Table, tuple[RejectedRow, ...]]]:
         quoted=not is_tabbed,
         kept=USER_SCHEMA.names,
     ):
-        if len(raw.rows):
-            yield _check(raw.columns["user_id"], raw.columns["age"], raw.rows, raw.malformed)
-        else:
-            yield _check(pa.nulls(0), pa.nulls(0), raw.rows, raw.malformed)
+        yield _check(raw, hasher)
 
 
-def _read_parquet(path: str) -> Iterator[tuple[pa.Table, tuple[RejectedRow, ...]]]:
+def _read_parquet(path: str, hasher: IdHasher | None) -> Iterator[Users]:
     first = 1
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(ROWS_PER_BATCH, columns=USER_SCHEMA.names):
                 rows = np.arange(first, first + batch.num_rows)
                 first += batch.num_rows
-                yield _check(batch["user_id"], batch["age"], rows, ())
+                columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+                yield _check(RawListens(columns, rows), hasher)
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"--users={path} is damaged: {error}") from error
 
@@ -94,25 +102,27 @@ def _layout(path: str) -> tuple[Sequence[str], bool]:
     return names, True
 
 
-def _check(
-    user_id: pa.Array, age: pa.Array, rows: np.ndarray, malformed: tuple[RejectedRow, ...]
-) -> tuple[pa.Table, tuple[RejectedRow, ...]]:
-    ids, bad_id = parse_text(user_id)
-    ages, bad_age = parse_int(age)
+def _check(raw: RawListens, hasher: IdHasher | None) -> Users:
+    columns = {name: raw.columns.get(name, pa.nulls(0)) for name in USER_SCHEMA.names}
+    ids, bad_id = parse_text(columns["user_id"])
+    ages, bad_age = parse_int(columns["age"])
     years = np.asarray(pc.fill_null(ages, AGE_UNKNOWN).to_numpy(zero_copy_only=False), np.int64)
     is_known = ages.is_valid().to_numpy(zero_copy_only=False)
     bad_age = bad_age | (is_known & ((years < AGE_UNKNOWN) | (years > _OLDEST)))
     missing = bad_id | ids.is_null().to_numpy(zero_copy_only=False)
     is_good = ~(missing | bad_age)
+    # Reasons of their own, so that counters of listens stay theirs.
+    malformed = [replace(row, reason=f"users_{row.reason}") for row in raw.malformed]
+    if hasher is not None:
+        malformed = [row.without_content() for row in malformed]
+        columns = {"user_id": ids, "age": ages}
     rejected = [
         RejectedRow(
-            int(rows[row]),
+            int(raw.rows[row]),
             "users_missing_user_id" if missing[row] else "users_bad_age",
-            str({"user_id": user_id[row].as_py(), "age": age[row].as_py()}),
+            content_of(columns, row, hasher),
         )
         for row in np.flatnonzero(~is_good).tolist()
     ]
     table = pa.table({"user_id": ids, "age": pa.array(years)}).filter(pa.array(is_good))
-    # Reasons of their own, so that counters of listens stay theirs.
-    torn = [dataclasses.replace(row, reason=f"users_{row.reason}") for row in malformed]
-    return table, (*torn, *rejected)
+    return table if hasher is None else hasher.table(table), (*malformed, *rejected)

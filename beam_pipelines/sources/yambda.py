@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 from beam_pipelines.rules.parsing import parse_bool, parse_int
 from beam_pipelines.rules.rows import RawListens, RejectedRow
 from beam_pipelines.sources.base import Unit
-from beam_pipelines.sources.files import leave_out
 from beam_pipelines.sources.parquet import read_row_group, row_groups, schema_of
 from beam_pipelines.sources.text import malformed_row
 from beam_pipelines.sources.times import START_OF_RELATIVE_TIMES, later
@@ -47,7 +46,7 @@ class YambdaSource:
         names = {_IN_SEQUENCES.get(name, name) for name in schema_of(path).names}
         is_listens = names >= {"uid", "item_id", "timestamp", "played_ratio_pct"}
         if not is_listens or "event_type" in names:
-            return leave_out(path)
+            return []
         return row_groups(path)
 
     def read(self, unit: Unit) -> Iterator[RawListens]:

@@ -12,6 +12,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from beam_pipelines.rules.buckets import split_by_bucket
 from beam_pipelines.rules.checks import CheckedListens, check_listens
+from beam_pipelines.rules.hashing import StoredIds
 from beam_pipelines.rules.refusals import example_of
 from beam_pipelines.rules.rows import RejectedRow
 from beam_pipelines.rules.spill import Part, Spill, to_bytes
@@ -27,6 +28,7 @@ TALLY: Final = "tally"
 FAILURES: Final = "failures"
 
 _PROGRESS_SECONDS: Final = 5
+_RAW: Final = StoredIds()
 
 
 class ReadListens(beam.DoFn):
@@ -36,23 +38,32 @@ class ReadListens(beam.DoFn):
     rejected rows, `TALLY`, and `FAILURES`, what is wrong with a file that cannot be read.
     """
 
-    def __init__(self, source: Source, num_buckets: int, spill: Spill) -> None:
+    def __init__(
+        self, source: Source, num_buckets: int, spill: Spill, *, ids: StoredIds = _RAW
+    ) -> None:
         self._source = source
         self._num_buckets = num_buckets
         self._spill = spill
+        self._ids = ids
 
     def process(self, unit: Unit) -> Iterator[Any]:
         try:
+            hasher = self._ids.hasher()
             for raw in self._source.read(unit):
-                yield from self._sorted(check_listens(raw), unit)
+                yield from self._sorted(check_listens(raw, hasher), unit)
         except UserError as error:
-            yield TaggedOutput(FAILURES, str(error))
+            yield TaggedOutput(FAILURES, self._ids.anonymous(str(error), unit.path))
         logging.log_every_n_seconds(
-            logging.INFO, "Read %s, part %d", _PROGRESS_SECONDS, unit.path, unit.part
+            logging.INFO,
+            "Read %s, part %d",
+            _PROGRESS_SECONDS,
+            self._ids.name(unit.path),
+            unit.part,
         )
 
     def _sorted(self, checked: CheckedListens, unit: Unit) -> Iterator[Any]:
         clean, rejected = checked.clean, checked.rejected
+        name = self._ids.name(unit.path)
         counters = {
             READ: clean.num_rows + len(rejected),
             "devices_other": checked.other_devices,
@@ -61,8 +72,8 @@ class ReadListens(beam.DoFn):
         count(counters)
         times = clean["timestamp"].to_numpy()
         first, last = (int(times.min()), int(times.max())) if len(times) else (None, None)
-        yield TaggedOutput(TALLY, Tally(counters, first, last, _examples(unit.path, rejected)))
-        yield from _rejected_lines(unit.path, rejected, self._spill)
+        yield TaggedOutput(TALLY, Tally(counters, first, last, _examples(rejected, name)))
+        yield from _rejected_lines(unit.path, rejected, self._spill, name=name)
         yield from _placed(clean, self._num_buckets, self._spill)
 
 
@@ -72,16 +83,17 @@ class ReadUsers(beam.DoFn):
     Tagged outputs as of `ReadListens`.
     """
 
-    def __init__(self, num_buckets: int, spill: Spill) -> None:
+    def __init__(self, num_buckets: int, spill: Spill, *, ids: StoredIds = _RAW) -> None:
         self._num_buckets = num_buckets
         self._spill = spill
+        self._ids = ids
 
     def process(self, path: str) -> Iterator[Any]:
         try:
-            for table, rejected in read_users(path):
+            for table, rejected in read_users(path, self._ids.hasher()):
                 yield from self._sorted(table, rejected, path)
         except UserError as error:
-            yield TaggedOutput(FAILURES, str(error))
+            yield TaggedOutput(FAILURES, self._ids.anonymous(str(error), path))
 
     def _sorted(
         self, table: pa.Table, rejected: tuple[RejectedRow, ...], path: str
@@ -91,9 +103,10 @@ class ReadUsers(beam.DoFn):
             **_by_reason(REJECTED, rejected),
         }
         count(counters)
-        examples = _examples(path, rejected)
+        name = self._ids.name(path)
+        examples = _examples(rejected, name)
         yield TaggedOutput(TALLY, Tally(counters, examples=examples))
-        yield from _rejected_lines(path, rejected, self._spill)
+        yield from _rejected_lines(path, rejected, self._spill, name=name)
         yield from _placed(table, self._num_buckets, self._spill)
 
 
@@ -107,12 +120,12 @@ def _by_reason(prefix: str, rejected: Iterable[RejectedRow]) -> dict[str, int]:
     return dict(Counter(prefix + row.reason for row in rejected))
 
 
-def _examples(path: str, rejected: Iterable[RejectedRow]) -> dict[str, Example]:
-    """The first row of each reason."""
+def _examples(rejected: Iterable[RejectedRow], name: str) -> dict[str, Example]:
+    """The first row of each reason, in the file of that name."""
     first: dict[str, RejectedRow] = {}
     for row in rejected:
         first[row.reason] = min(row, first.get(row.reason, row), key=lambda r: r.row)
-    return {REJECTED + r.reason: example_of(path, r.row, r.content) for r in first.values()}
+    return {REJECTED + r.reason: example_of(name, r.row, r.shown) for r in first.values()}
 
 
 def _placed(table: pa.Table, num_buckets: int, spill: Spill) -> Iterator[tuple[int, Part]]:
@@ -121,19 +134,10 @@ def _placed(table: pa.Table, num_buckets: int, spill: Spill) -> Iterator[tuple[i
 
 
 def _rejected_lines(
-    path: str, rejected: Iterable[RejectedRow], spill: Spill
+    path: str, rejected: Iterable[RejectedRow], spill: Spill, *, name: str
 ) -> Iterator[TaggedOutput]:
     """One part of all rejected rows of a batch, in the file's order."""
-    lines = sorted(
-        (
-            row.row,
-            json.dumps(
-                {"file": path, "row": row.row, "reason": row.reason, "content": row.content},
-                ensure_ascii=False,
-            ),
-        )
-        for row in rejected
-    )
+    lines = sorted((row.row, json.dumps(row.to_dict(name), ensure_ascii=False)) for row in rejected)
     if lines:
         data = "".join(f"{line}\n" for _, line in lines).encode("utf-8", "backslashreplace")
         first_row, _ = lines[0]

@@ -133,7 +133,7 @@ def _require_users(sessions: SessionsDirectory, users: Sequence[str]) -> None:
     shards = sessions.manifest.shards
     for number, user in zip(shard_of(users, len(shards)), users, strict=True):
         shard = shards[number]
-        if not shard.users or user.encode() not in read_shard(sessions, shard).user_id:
+        if not shard.users or user.encode() not in read_shard(sessions, shard).user_id.tolist():
             raise UserError(
                 f"user {user!r} is not in {sessions.path}: --exclude_users takes user_ids of the "
                 "listening log"

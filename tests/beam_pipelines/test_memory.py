@@ -56,7 +56,8 @@ def test_the_buckets_of_all_threads_fit(num_listens, max_memory_mb, threads):
 
 
 def estimate(path: Path, listens_format: str = "canonical") -> int:
-    return estimate_listens(find_units(sources.create(listens_format), [str(path)]))
+    units, _ = find_units(sources.create(listens_format), [str(path)])
+    return estimate_listens(units)
 
 
 def test_parquet_tells_how_many_listens_it_has(tmp_path):

@@ -52,6 +52,7 @@ def root(tmp_path_factory) -> Path:
         device = ("mobile", "DESKTOP", "fridge")[number % 3]
         lines.append(f"u{number % 2},t{number % 7},{start},40000,{device},200000,60,\n" * 2)
     (root / "listens.csv").write_text("".join(lines))
+    (root / "ids.key").write_text("a key of the test, of no other use\n")
     (root / "users.csv").write_text("user_id,age\nu0,30\nu0,31\nu9,20\n,4\nu1,old\nu1\n")
     space = Workspace(root / "workspace")
     sessionize(

@@ -219,7 +219,7 @@ def test_what_is_no_music_is_kept_aside_without_addresses(tmp_path):
         (11, "missing_timestamp"),
     ]
     (raw,) = read(SOURCE, path)
-    contents = [row.content for row in raw.malformed]
+    contents = [row.content or "" for row in raw.malformed]
     assert json.loads(contents[0])["episode_name"] == "About tea"
     assert "Emma" in contents[1]
     for secret in ("203.0.113.7", "anna", "GB"):
