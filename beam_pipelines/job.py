@@ -17,7 +17,7 @@ from apache_beam.runners.runner import create_runner
 from beam_pipelines import pipeline as graph
 from beam_pipelines import sources
 from beam_pipelines.config import SessionizeConfig
-from beam_pipelines.memory import plan_fan, plan_threads
+from beam_pipelines.memory import MemoryPlan, plan_memory, plan_threads
 from beam_pipelines.rules.hashing import StoredIds
 from beam_pipelines.rules.refusals import nothing_kept, rejected_listens
 from beam_pipelines.rules.spill import Spill
@@ -70,7 +70,7 @@ def sessionize(
                 source=source,
                 units=units,
                 users=users,
-                fan=_fan(config, options, units),
+                plan=_plan(config, options, units),
                 staging=str(staging),
                 spill=spill,
                 ids=ids,
@@ -81,11 +81,11 @@ def sessionize(
     return manifest
 
 
-def _fan(config: SessionizeConfig, options: PipelineOptions, units: Sequence[Unit]) -> int:
+def _plan(config: SessionizeConfig, options: PipelineOptions, units: Sequence[Unit]) -> MemoryPlan:
     num_listens = estimate_listens(units)
     # What other runners do side by side in a process, they do not say.
     threads = options.view_as(DirectOptions).direct_num_workers or _processors()
-    fan = plan_fan(
+    plan = plan_memory(
         config.max_memory_mb,
         threads=threads,
         num_listens=num_listens,
@@ -95,9 +95,9 @@ def _fan(config: SessionizeConfig, options: PipelineOptions, units: Sequence[Uni
         "About %s listens: %d at a time of %d buckets of users",
         f"{num_listens:,}",
         threads,
-        fan * config.num_shards,
+        plan.fan * config.num_shards,
     )
-    return fan
+    return plan
 
 
 @contextlib.contextmanager

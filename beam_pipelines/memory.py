@@ -6,6 +6,7 @@ what a listen takes there. A log with more listens gets more buckets, not larger
 """
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Final
 
 from cosernn_tf.errors import UserError
@@ -23,13 +24,18 @@ _UNEVEN: Final = 2
 """How many times the mean the listens of a bucket are, where some users have many."""
 
 
+_BYTES_PER_ENTRY: Final = 100
+"""Of a distinct track of a bucket, while the tracks of all buckets are merged."""
+
+
 @dataclass(frozen=True)
 class MemoryPlan:
     """How the work is cut."""
 
-    threads: int
-    fan: int
+    fan: int = 1
     """Buckets of users a shard."""
+    num_ranges: int = 1
+    """Of track ids, each merged by one thread."""
 
 
 def plan_threads(max_memory_mb: int, *, processors: int) -> int:
@@ -45,10 +51,16 @@ def plan_threads(max_memory_mb: int, *, processors: int) -> int:
     return min(threads, processors, MAX_THREADS)
 
 
-def plan_fan(max_memory_mb: int, *, threads: int, num_listens: int, num_shards: int) -> int:
-    """Buckets a shard, so that a thread's share of the memory is enough for one of them."""
-    listens = _budget(max_memory_mb) // (threads * _BYTES_PER_LISTEN * _UNEVEN)
-    return max(1, -(-num_listens // (max(1, listens) * num_shards)))
+def plan_memory(
+    max_memory_mb: int, *, threads: int, num_listens: int, num_shards: int
+) -> MemoryPlan:
+    """Buckets and ranges so small that a thread's share of the memory is enough for one."""
+    share = _budget(max_memory_mb) // threads // _UNEVEN
+    return MemoryPlan(
+        fan=max(1, ceil(num_listens * _BYTES_PER_LISTEN / share / num_shards)),
+        # Every listen may be of a track of its own.
+        num_ranges=max(2 * threads, ceil(num_listens * _BYTES_PER_ENTRY / share)),
+    )
 
 
 def _budget(max_memory_mb: int) -> int:

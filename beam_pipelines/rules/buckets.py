@@ -29,13 +29,20 @@ def split_by_bucket(table: pa.Table, num_buckets: int) -> Iterator[tuple[int, pa
     """The rows of each bucket that has any, by `shard_of` their column `user_id`."""
     users = table["user_id"].combine_chunks().dictionary_encode()
     bucket_of_user = shard_of(users.dictionary.to_pylist(), num_buckets)
-    bucket = bucket_of_user[users.indices.to_numpy()]
-    order = np.argsort(bucket.astype(np.int16), kind="stable")
-    rows = table.take(pa.array(order))
-    counts = np.bincount(bucket, minlength=num_buckets)
+    yield from grouped(table, bucket_of_user[users.indices.to_numpy()])
+
+
+def grouped(table: pa.Table, number: np.ndarray) -> Iterator[tuple[int, pa.Table]]:
+    """The rows of each number that has any, in their order; `number` is (n,) of small ones."""
+    if not len(number):
+        return
+    counts = np.bincount(number)
+    # Numbers of two bytes are sorted in time linear in them.
+    small = number.astype(np.min_scalar_type(len(counts)))
+    rows = table.take(pa.array(np.argsort(small, kind="stable")))
     starts = np.cumsum(counts) - counts
-    for number in np.flatnonzero(counts).tolist():
-        yield number, rows.slice(starts[number], counts[number])
+    for group in np.flatnonzero(counts).tolist():
+        yield group, rows.slice(starts[group], counts[group])
 
 
 def gather_bucket(parts: Iterable[Part]) -> Bucket:

@@ -6,7 +6,9 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 
@@ -31,18 +33,21 @@ class Spill:
 
     directory: str | None = None
 
-    def put(self, parts: Sequence[bytes]) -> list[Part]:
-        """Puts parts away; `load` gets them back. One file holds all of a call's."""
+    def put(self, parts: Sequence[Any]) -> list[Part]:
+        """Puts parts away, bytes or what holds them; `load` gets them back.
+
+        One file holds all of a call's.
+        """
         if self.directory is None:
-            return list(parts)
+            return [bytes(part) for part in parts]
         path = Path(self.directory) / uuid.uuid4().hex
         placed: list[Part] = []
         offset = 0
         with path.open("wb") as file:
             for part in parts:
-                file.write(part)
-                placed.append(Spilled(str(path), offset, len(part)))
-                offset += len(part)
+                length = file.write(part)
+                placed.append(Spilled(str(path), offset, length))
+                offset += length
         return placed
 
 
@@ -55,6 +60,14 @@ def load(part: Part) -> bytes:
     if len(data) != part.length:
         raise OSError(f"{part.path} is shorter than it was written: is the disk full?")
     return data
+
+
+def load_array(part: Part, dtype: type[np.generic]) -> np.ndarray:
+    """The numbers of a part, (n,), for reading; from disk only those that are looked at."""
+    if isinstance(part, bytes) or not part.length:
+        return np.frombuffer(b"" if isinstance(part, Spilled) else part, dtype)
+    count = part.length // np.dtype(dtype).itemsize
+    return np.memmap(part.path, dtype, "r", part.offset, (count,))
 
 
 def load_pieces(part: Part, lengths: Iterable[int]) -> Iterator[bytes]:

@@ -1,6 +1,10 @@
-"""Vocabularies: counted in the training split only, bucket by bucket, then merged (decision 8)."""
+"""Vocabularies: counted in the training split only, bucket by bucket, then merged (decision 8).
 
-from collections.abc import Iterable, Iterator
+Tracks are merged range by range of their ids: a range is one thread's work and a part of the
+memory, and ids in a later range are greater. So only numbers are left to be ordered all at once.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,12 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cosernn_tf.schema import TRACK_CUT, UNKNOWN
+from beam_pipelines.rules.buckets import grouped
+from beam_pipelines.rules.spill import Part, Spill, from_bytes, load, to_bytes
+from cosernn_tf.schema import UNKNOWN
 from cosernn_tf.sessions import NULL, Sessions
 from cosernn_tf.workspace import Split
 
-_VALUES_AT_ONCE: Final = 2**22
-"""Distinct tracks of buckets held together, some 200 MB."""
+TRACK_SCHEMA: Final = pa.schema([("track_id", pa.string()), ("train_listens", pa.int64())])
+
+_ROW: Final = "row"
 
 
 @dataclass(frozen=True)
@@ -25,36 +32,23 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Vocabulary:
-    """What the rows of session sequences stand for; the row number is the index."""
+class MergedTracks:
+    """The tracks of a range, of all buckets."""
 
     tracks: pa.Table
-    """`track_id`, `train_listens`."""
-    stream_sources: tuple[str, ...]
-
-    def rows(self, counts: Iterable[Counts]) -> Iterator["Rows"]:
-        """The rows of the values of each bucket, in turn."""
-        sources = pa.array(self.stream_sources, pa.string())
-        for group in _groups(counts):
-            # Every search builds the hash table of the whole vocabulary anew: a few for all.
-            tracks = pa.concat_tables([bucket.tracks for bucket in group])["value"]
-            rows = _rows(tracks, self.tracks["track_id"], otherwise=TRACK_CUT)
-            ends = np.cumsum([bucket.tracks.num_rows for bucket in group])
-            for bucket, own in zip(group, np.split(rows, ends[:-1]), strict=True):
-                yield Rows(
-                    track=own.astype(np.int32),
-                    stream_source=_rows(bucket.stream_sources["value"], sources, otherwise=0),
-                )
+    """Of `TRACK_SCHEMA`, ids ascending."""
+    ranks: tuple[np.ndarray, ...]
+    """For each table that was merged, the rows here of its values: (values,) int32."""
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Rows of the vocabularies for the codes of a bucket."""
+class TrackOrder:
+    """The rows of the vocabulary, the most listened to first, then by id."""
 
-    track: np.ndarray
-    """(track codes,) int32; `TRACK_CUT` where a track has none."""
-    stream_source: np.ndarray
-    """(source codes,) int64; 0, unknown, where a source has none."""
+    rows: np.ndarray
+    """(tracks,) int32 row of each track, the tracks by id; all tracks have one."""
+    num_tracks: int
+    """Of the vocabulary: a track with a row from here on is cut."""
 
 
 def count_values(
@@ -72,56 +66,105 @@ def count_values(
     )
 
 
-def merge_counts(
-    counts: Iterable[Counts], *, min_track_listens: int, max_stream_sources: int
-) -> Vocabulary:
-    """The vocabularies of the whole log, the most listened to first, then by name.
+def choose_splitters(samples: Iterable[Sequence[str]], num_ranges: int) -> tuple[str, ...]:
+    """Ids that begin the second and the later ranges, about as many tracks in each.
 
     Args:
-        counts: Of every bucket; gone through once, a few held at a time.
-        min_track_listens: Tracks with fewer training listens are cut.
-        max_stream_sources: At most so many sources beside `unknown`; those that do not occur in
-            training are never among them, as a model cannot have learnt them.
+        samples: Of the track ids.
+        num_ranges: At most; fewer where the samples have fewer ids.
     """
-    tracks = sources = pa.table(
-        {"value": pa.array([], pa.string()), "listens": pa.array([], pa.int64())}
+    ids = sorted({id for sample in samples for id in sample}, key=str.encode)
+    places = [len(ids) * number // num_ranges for number in range(1, num_ranges)]
+    return tuple(dict.fromkeys(ids[place] for place in places if place))
+
+
+def split_by_range(
+    tracks: pa.Table, splitters: Sequence[str]
+) -> tuple[np.ndarray, Mapping[int, pa.Table]]:
+    """The rows of each range that has any, of a table with the column `value`.
+
+    Returns:
+        (n,) the rows of the table in the order of the ranges, one after the other, and the ranges.
+    """
+    values = tracks["value"]
+    number = np.zeros(len(values), np.int16)
+    for splitter in splitters:
+        number += pc.greater_equal(values, splitter).to_numpy()
+    order = np.argsort(number, kind="stable")
+    return order, dict(grouped(tracks, number))
+
+
+def merge_tracks(tables: Sequence[pa.Table]) -> MergedTracks:
+    """The tracks of a range, and their training listens, from its tables of `value`, `listens`."""
+    merged = pa.concat_tables(tables)
+    encoded = merged["value"].combine_chunks().dictionary_encode()
+    order = pc.sort_indices(encoded.dictionary).to_numpy()
+    rank_of_entry = np.empty(len(order), np.int32)
+    rank_of_entry[order] = np.arange(len(order), dtype=np.int32)
+    ranks = rank_of_entry[encoded.indices.to_numpy()]
+    # Whole numbers below 2**53, which floats are exact for.
+    listens = np.bincount(ranks, weights=merged["listens"].to_numpy(), minlength=len(order))
+    ends = np.cumsum([table.num_rows for table in tables])
+    return MergedTracks(
+        tracks=pa.table(
+            [encoded.dictionary.take(pa.array(order)), listens.astype(np.int64)], TRACK_SCHEMA
+        ),
+        ranks=tuple(np.split(ranks, ends[:-1])),
     )
-    for group in _groups(counts):
-        tracks = _summed([tracks, *(bucket.tracks for bucket in group)])
-        sources = _summed([sources, *(bucket.stream_sources for bucket in group)])
-    tracks = _ordered(tracks.filter(pc.greater_equal(tracks["listens"], min_track_listens)))
-    sources = _ordered(
-        sources.filter(
-            pc.and_(pc.greater(sources["listens"], 0), pc.not_equal(sources["value"], UNKNOWN))
-        )
-    )
-    return Vocabulary(
-        tracks=tracks.rename_columns(["track_id", "train_listens"]).combine_chunks(),
-        stream_sources=(UNKNOWN, *sources["value"].to_pylist()[:max_stream_sources]),
-    )
 
 
-def _groups(counts: Iterable[Counts]) -> Iterator[list[Counts]]:
-    """Buckets in turn, some at a time: as many as have `_VALUES_AT_ONCE` tracks together."""
-    group: list[Counts] = []
-    for bucket in counts:
-        group.append(bucket)
-        if sum(held.tracks.num_rows for held in group) >= _VALUES_AT_ONCE:
-            yield group
-            group = []
-    if group:
-        yield group
+def order_tracks(listens: np.ndarray, *, min_track_listens: int) -> TrackOrder:
+    """The order of the vocabulary.
+
+    Args:
+        listens: (tracks,) int64 training listens of all tracks by id.
+        min_track_listens: Tracks with fewer are cut.
+    """
+    order = np.argsort(-listens, kind="stable")
+    rows = np.empty(len(order), np.int32)
+    rows[order] = np.arange(len(order), dtype=np.int32)
+    return TrackOrder(rows, int(np.count_nonzero(listens >= min_track_listens)))
 
 
-def _summed(tables: list[pa.Table]) -> pa.Table:
-    summed = pa.concat_tables(tables).group_by("value").aggregate([("listens", "sum")])
-    return summed.rename_columns({"listens_sum": "listens"}).select(["value", "listens"])
+def in_row_order(
+    ranges: Iterable[pa.Table], rows: np.ndarray, spill: Spill, *, rows_at_once: int
+) -> Iterator[pa.Table]:
+    """The tracks of all ranges in the order of their rows, in tables of `rows_at_once`.
+
+    Args:
+        ranges: Each in memory by itself.
+        rows: (tracks,) of the tracks of all ranges.
+        spill: For what is on its way.
+        rows_at_once: Of a table; the last has the rest.
+    """
+    parts: dict[int, list[Part]] = {}
+    start = 0
+    for tracks in ranges:
+        own = rows[start : start + tracks.num_rows]
+        start += tracks.num_rows
+        table = tracks.append_column(_ROW, pa.array(own))
+        slices = dict(grouped(table, own // rows_at_once))
+        placed = spill.put([to_bytes(piece) for piece in slices.values()])
+        for number, part in zip(slices, placed, strict=True):
+            parts.setdefault(number, []).append(part)
+    for _, placed in sorted(parts.items()):
+        table = pa.concat_tables([from_bytes(load(part)) for part in placed]).combine_chunks()
+        order = np.argsort(table[_ROW].to_numpy())
+        yield table.take(pa.array(order)).drop_columns([_ROW])
 
 
-def _ordered(counts: pa.Table) -> pa.Table:
-    return counts.sort_by([("listens", "descending"), ("value", "ascending")])
+def merge_stream_sources(tables: Iterable[pa.Table], *, max_stream_sources: int) -> tuple[str, ...]:
+    """The vocabulary of stream sources, the most frequent first, then by name.
 
-
-def _rows(values: pa.Array, vocabulary: pa.Array, *, otherwise: int) -> np.ndarray:
-    rows = pc.fill_null(pc.index_in(values, vocabulary), otherwise)
-    return np.asarray(rows.to_numpy(), np.int64)
+    Args:
+        tables: Of every bucket, `value` and `listens`.
+        max_stream_sources: At most so many beside `unknown`; those that do not occur in training
+            are never among them, as a model cannot have learnt them.
+    """
+    listens: dict[str, int] = {}
+    for table in tables:
+        for value, number in zip(*(column.to_pylist() for column in table.columns), strict=True):
+            listens[value] = listens.get(value, 0) + number
+    names = [name for name, number in listens.items() if number and name != UNKNOWN]
+    names.sort(key=lambda name: (-listens[name], name.encode()))
+    return (UNKNOWN, *names[:max_stream_sources])

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 from absl import logging
 from apache_beam.pvalue import TaggedOutput
@@ -26,16 +27,19 @@ USERS: Final = "users"
 REJECTED_LINES: Final = "rejected"
 TALLY: Final = "tally"
 FAILURES: Final = "failures"
+SAMPLES: Final = "samples"
 
 _PROGRESS_SECONDS: Final = 5
 _RAW: Final = StoredIds()
+_SAMPLES_PER_BATCH: Final = 32
 
 
 class ReadListens(beam.DoFn):
     """From units of files to (bucket, part: Arrow IPC of clean listens).
 
     Tagged outputs: `REJECTED_LINES`, (file, (first row, part: JSON lines)) of each batch that has
-    rejected rows, `TALLY`, and `FAILURES`, what is wrong with a file that cannot be read.
+    rejected rows, `SAMPLES`, a few track ids of each batch, `TALLY`, and `FAILURES`, what is wrong
+    with a file that cannot be read.
     """
 
     def __init__(
@@ -74,6 +78,9 @@ class ReadListens(beam.DoFn):
         first, last = (int(times.min()), int(times.max())) if len(times) else (None, None)
         yield TaggedOutput(TALLY, Tally(counters, first, last, _examples(rejected, name)))
         yield from _rejected_lines(unit.path, rejected, self._spill, name=name)
+        places = np.linspace(0, clean.num_rows, _SAMPLES_PER_BATCH, endpoint=False, dtype=np.int64)
+        if clean.num_rows:
+            yield TaggedOutput(SAMPLES, clean["track_id"].take(pa.array(places)).to_pylist())
         yield from _placed(clean, self._num_buckets, self._spill)
 
 

@@ -3,18 +3,19 @@
 import dataclasses
 import pickle
 from collections.abc import Iterable, Iterator
-from operator import itemgetter
+from dataclasses import dataclass
 from typing import Any, Final
 
 import apache_beam as beam
 import numpy as np
+import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 
 from beam_pipelines.config import SessionizeConfig
 from beam_pipelines.rules.buckets import Bucket, gather_bucket
-from beam_pipelines.rules.spill import Part, Spill, from_bytes, load
+from beam_pipelines.rules.spill import Part, Spill, from_bytes, load, to_bytes
 from beam_pipelines.rules.tally import DUPLICATES, KEPT, Tally
-from beam_pipelines.rules.vocabulary import count_values, merge_counts
+from beam_pipelines.rules.vocabulary import count_values, split_by_range
 from beam_pipelines.transforms.read import LISTENS, TALLY, USERS, count
 from cosernn_tf.schema import AGE_UNKNOWN
 from cosernn_tf.sessions import Sessions, in_order, infer_skipped, sessionize
@@ -23,15 +24,26 @@ from cosernn_tf.workspace import Split
 
 SESSIONS: Final = "sessions"
 COUNTS: Final = "counts"
-ROWS: Final = "rows"
-VOCABULARY: Final = "vocabulary"
+SOURCES: Final = "sources"
+
+
+@dataclass(frozen=True)
+class CodedSessions:
+    """The sessions of a bucket, tracks and stream sources as codes of the bucket."""
+
+    table: SessionTable
+    track_order: np.ndarray
+    """(tracks,) int32 codes of tracks in the order in which their ranges tell their ranks."""
+    stream_source: pa.Array
+    """(sources,) string."""
 
 
 class SequenceUsers(beam.DoFn):
-    """From (bucket, its grouped inputs) to (shard, (bucket, part: `SessionTable` with codes)).
+    """From (bucket, its grouped inputs) to (shard, (bucket, part: pickled `CodedSessions`)).
 
-    Tagged outputs: `COUNTS`, (bucket, part: `Counts`), whose values the codes stand for, and
-    `TALLY`. Where reading has failed or found too much bad, it gives nothing: the job ends then.
+    Tagged outputs: `COUNTS`, (range, (bucket, part: Arrow IPC of `Counts.tracks`)), `SOURCES`,
+    Arrow IPC of `Counts.stream_sources`, and `TALLY`. Where reading has failed or found too much
+    bad, it gives nothing: the job ends then.
     """
 
     def __init__(self, config: SessionizeConfig, spill: Spill) -> None:
@@ -43,6 +55,7 @@ class SequenceUsers(beam.DoFn):
         self,
         element: tuple[int, dict[str, Iterable[Part]]],
         split: Split,
+        splitters: tuple[str, ...],
         stops: Iterable[str],
     ) -> Iterator[Any]:
         if any(stops):
@@ -57,38 +70,15 @@ class SequenceUsers(beam.DoFn):
         counts = count_values(
             sessions, split, track_id=bucket.track_id, stream_source=bucket.stream_source
         )
-        table, counted = self._spill.put(
-            [pickle.dumps(_compact(sessions.table)), pickle.dumps(counts)]
+        yield TaggedOutput(SOURCES, to_bytes(counts.stream_sources))
+        order, ranges = split_by_range(counts.tracks, splitters)
+        coded = CodedSessions(
+            _compact(sessions.table), order.astype(np.int32), bucket.stream_source
         )
-        yield TaggedOutput(COUNTS, (number, counted))
+        table, *counted = self._spill.put([pickle.dumps(coded), *map(to_bytes, ranges.values())])
+        for range_number, part in zip(ranges, counted, strict=True):
+            yield TaggedOutput(COUNTS, (range_number, (number, part)))
         yield number % self._num_shards, (number, table)
-
-
-class MergeCounts(beam.DoFn):
-    """From the counts of all buckets, a list, to (shard, (bucket, part: `Rows`)).
-
-    Tagged output: `VOCABULARY`.
-    """
-
-    def __init__(self, config: SessionizeConfig, spill: Spill) -> None:
-        self._min_track_listens = config.min_track_listens
-        self._max_stream_sources = config.max_stream_sources
-        self._num_shards = config.num_shards
-        self._spill = spill
-
-    def process(self, counts: list[tuple[int, Part]]) -> Iterator[Any]:
-        if not counts:
-            return
-        numbers, parts = zip(*sorted(counts, key=itemgetter(0)), strict=True)
-        vocabulary = merge_counts(
-            map(unpickled, parts),
-            min_track_listens=self._min_track_listens,
-            max_stream_sources=self._max_stream_sources,
-        )
-        yield TaggedOutput(VOCABULARY, vocabulary)
-        for number, rows in zip(numbers, vocabulary.rows(map(unpickled, parts)), strict=True):
-            (part,) = self._spill.put([pickle.dumps(rows)])
-            yield number % self._num_shards, (number, part)
 
 
 def unpickled(part: Part) -> Any:

@@ -1,6 +1,8 @@
 """Writes shards, vocabularies and rejected rows into the staging directory."""
 
+import contextlib
 import hashlib
+import io
 import json
 import os
 import uuid
@@ -8,27 +10,30 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from absl import logging
 
-from beam_pipelines.rules.spill import Part, Spill, load, load_pieces
-from beam_pipelines.rules.vocabulary import Rows, Vocabulary
-from beam_pipelines.transforms.sequence import ROWS, SESSIONS, unpickled
+from beam_pipelines.rules.spill import Part, Spill, from_bytes, load, load_array, load_pieces
+from beam_pipelines.rules.vocabulary import TRACK_SCHEMA, in_row_order
+from beam_pipelines.transforms.sequence import SESSIONS, CodedSessions, unpickled
+from beam_pipelines.transforms.vocabulary import RANKS, Vocabulary
 from cosernn_tf.records import framed_records
-from cosernn_tf.schema import DEVICES
+from cosernn_tf.schema import DEVICES, TRACK_CUT
 from cosernn_tf.sessions import recode
-from cosernn_tf.table import SessionTable
 from cosernn_tf.workspace import DEVICE_VOCABULARY, STREAM_SOURCE_VOCABULARY, TRACK_VOCABULARY
 
 REPORT: Final = "report.json"
 """What the steps say of what they wrote; read and removed by the job."""
 
 _PROGRESS_SECONDS: Final = 5
+_TRACKS_AT_ONCE: Final = 2**20
+"""Rows of a row group of the vocabulary."""
 
 
 def shard_name(number: int, num_shards: int) -> str:
@@ -45,11 +50,16 @@ class WriteShard(beam.DoFn):
         self._spill = spill
 
     def process(
-        self, element: tuple[int, dict[str, Iterable[tuple[int, Part]]]]
+        self, element: tuple[int, dict[str, Iterable[tuple[int, Any]]]], vocabulary: Vocabulary
     ) -> Iterator[dict[str, Any]]:
         number, inputs = element
-        coded, rows = (dict(inputs[name]) for name in (SESSIONS, ROWS))
-        buckets = [self._serialize(coded[bucket], rows[bucket]) for bucket in sorted(coded)]
+        ranks: dict[int, list[tuple[int, Part]]] = {}
+        for bucket, of_range in inputs[RANKS]:
+            ranks.setdefault(bucket, []).append(of_range)
+        buckets = [
+            self._serialize(coded, ranks.get(bucket, []), vocabulary)
+            for bucket, coded in sorted(inputs[SESSIONS], key=itemgetter(0))
+        ]
         name = shard_name(number, self._num_shards)
         written = write_whole(self._directory / name, in_order_of_users(buckets))
         logging.log_every_n_seconds(logging.INFO, "Wrote %s", _PROGRESS_SECONDS, name)
@@ -63,13 +73,37 @@ class WriteShard(beam.DoFn):
             "bytes": written.length,
         }
 
-    def _serialize(self, coded: Part, rows: Part) -> "Records":
-        table: SessionTable = unpickled(coded)
-        found: Rows = unpickled(rows)
-        table = recode(table, track=found.track, stream_source=found.stream_source)
+    def _serialize(
+        self, part: Part, ranks: Iterable[tuple[int, Part]], vocabulary: Vocabulary
+    ) -> "Records":
+        coded: CodedSessions = unpickled(part)
+        table = recode(
+            coded.table,
+            track=track_rows(coded, ranks, vocabulary),
+            stream_source=source_rows(coded, vocabulary),
+        )
         records = framed_records(table)
-        (part,) = self._spill.put([b"".join(records)])
-        return Records(table.user_id, [len(record) for record in records], part, table.num_sessions)
+        (placed,) = self._spill.put([b"".join(records)])
+        lengths = [len(record) for record in records]
+        return Records(table.user_id, lengths, placed, table.num_sessions)
+
+
+def track_rows(
+    coded: CodedSessions, ranks: Iterable[tuple[int, Part]], vocabulary: Vocabulary
+) -> np.ndarray:
+    """(track codes,) int32 rows of the vocabulary, `TRACK_CUT` where a track was cut."""
+    rows = np.empty(len(coded.track_order), np.int32)
+    rows[coded.track_order] = vocabulary.rows_of(
+        (number, load_array(part, np.int32)) for number, part in sorted(ranks, key=itemgetter(0))
+    )
+    rows[rows >= vocabulary.num_tracks] = TRACK_CUT
+    return rows
+
+
+def source_rows(coded: CodedSessions, vocabulary: Vocabulary) -> np.ndarray:
+    """(source codes,) int64 rows of the vocabulary; 0, unknown, where a source has none."""
+    found = pc.index_in(coded.stream_source, pa.array(vocabulary.stream_sources, pa.string()))
+    return np.asarray(pc.fill_null(found, 0).to_numpy(zero_copy_only=False), np.int64)
 
 
 @dataclass(frozen=True)
@@ -98,24 +132,40 @@ def in_order_of_users(buckets: Sequence[Records]) -> Iterator[bytes]:
 class WriteVocabulary(beam.DoFn):
     """Writes the three vocabularies."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, spill: Spill) -> None:
         self._directory = Path(directory)
+        self._spill = spill
 
     def process(self, vocabulary: Vocabulary) -> Iterator[dict[str, Any]]:
-        sink = pa.BufferOutputStream()
-        pq.write_table(vocabulary.tracks, sink, compression="zstd")
         files = {
-            TRACK_VOCABULARY: sink.getvalue().to_pybytes(),
             DEVICE_VOCABULARY: _lines(DEVICES),
             STREAM_SOURCE_VOCABULARY: _lines(vocabulary.stream_sources),
         }
-        yield {
-            "vocabularies": {
-                name: write_whole(self._directory / name, [data]).sha256
-                for name, data in files.items()
-            },
-            "tracks": vocabulary.tracks.num_rows,
+        written = {
+            name: write_whole(self._directory / name, [data]) for name, data in files.items()
         }
+        with whole_file(self._directory / TRACK_VOCABULARY) as file:
+            self._write_tracks(vocabulary, file)
+        written[TRACK_VOCABULARY] = file.written
+        yield {
+            "vocabularies": {name: of_file.sha256 for name, of_file in sorted(written.items())},
+            "tracks": vocabulary.num_tracks,
+        }
+
+    def _write_tracks(self, vocabulary: Vocabulary, file: "WatchedFile") -> None:
+        tables = in_row_order(
+            (from_bytes(load(found.tracks)) for found in vocabulary.ranges),
+            load_array(vocabulary.rows, np.int32),
+            self._spill,
+            rows_at_once=_TRACKS_AT_ONCE,
+        )
+        left = vocabulary.num_tracks
+        with pq.ParquetWriter(file, TRACK_SCHEMA, compression="zstd") as writer:
+            for table in tables:
+                if left <= 0:
+                    break
+                writer.write_table(table.slice(0, left), row_group_size=_TRACKS_AT_ONCE)
+                left -= table.num_rows
 
 
 class WriteRejected(beam.DoFn):
@@ -150,18 +200,47 @@ class Written:
     sha256: str
 
 
-def write_whole(path: Path, blocks: Iterable[bytes]) -> Written:
-    """Writes a file that is there whole or not at all, also where a runner tries a step twice."""
+class WatchedFile(io.RawIOBase):
+    """A file to write once, from start to end, that knows its checksum."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._checksum = hashlib.sha256()
+        self._length = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._length
+
+    def write(self, data: Any) -> int:
+        self._checksum.update(data)
+        length = self._file.write(data)
+        self._length += length
+        return length
+
+    @property
+    def written(self) -> Written:
+        return Written(self._length, self._checksum.hexdigest())
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[WatchedFile]:
+    """A file that is there whole or not at all, also where a runner tries a step twice."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    length, checksum = 0, hashlib.sha256()
     with temporary.open("wb") as file:
+        yield WatchedFile(file)
+    os.replace(temporary, path)
+
+
+def write_whole(path: Path, blocks: Iterable[bytes]) -> Written:
+    """Writes such a file block by block."""
+    with whole_file(path) as file:
         for block in blocks:
             file.write(block)
-            checksum.update(block)
-            length += len(block)
-    os.replace(temporary, path)
-    return Written(length, checksum.hexdigest())
+    return file.written
 
 
 def _lines(values: Iterable[str]) -> bytes:

@@ -71,10 +71,10 @@ def sessions_of(rows: list[Row], *, gap: int = GAP) -> dict[str, list[Session]]:
     by_user: dict[str, list[Row]] = {}
     for row in rows:
         by_user.setdefault(row["user_id"], []).append(row)
-    return {user: _sessions(_without_duplicates(own), gap) for user, own in by_user.items()}
+    return {user: _sessions(without_duplicates(own), gap) for user, own in by_user.items()}
 
 
-def _without_duplicates(rows: list[Row]) -> list[Row]:
+def without_duplicates(rows: list[Row]) -> list[Row]:
     """In order, of duplicates that which was played longest, then by the other columns."""
     groups: dict[tuple[int, str], list[Row]] = {}
     for row in rows:

@@ -13,7 +13,7 @@ import pytest
 from beam_pipelines import memory, sources
 from beam_pipelines.config import SessionizeConfig
 from beam_pipelines.job import find_units, sessionize
-from beam_pipelines.memory import MAX_THREADS, plan_fan, plan_threads
+from beam_pipelines.memory import MAX_THREADS, plan_memory, plan_threads
 from beam_pipelines.sources.size import estimate_listens
 from beam_pipelines.transforms import sequence
 from cosernn_tf.errors import UserError
@@ -43,8 +43,11 @@ def test_too_little_memory_is_refused_with_the_least_that_works():
 @pytest.mark.parametrize("num_listens", [0, 10**4, 10**7, 10**9, 10**11])
 @pytest.mark.parametrize(("max_memory_mb", "threads"), [(600, 1), (2048, 2), (16_384, 8)])
 def test_the_buckets_of_all_threads_fit(num_listens, max_memory_mb, threads):
-    fan = plan_fan(max_memory_mb, threads=threads, num_listens=num_listens, num_shards=32)
+    plan = plan_memory(max_memory_mb, threads=threads, num_listens=num_listens, num_shards=32)
+    fan = plan.fan
     held = threads * num_listens / (32 * fan) * memory._BYTES_PER_LISTEN
+    assert held + memory._PROCESS_BYTES < max_memory_mb * 2**20
+    held = threads * num_listens / plan.num_ranges * memory._BYTES_PER_ENTRY
     assert held + memory._PROCESS_BYTES < max_memory_mb * 2**20
     # No more of them than that takes.
     if fan > 1:

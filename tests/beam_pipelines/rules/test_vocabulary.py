@@ -6,18 +6,26 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from beam_pipelines.rules import vocabulary as vocabularies
 from beam_pipelines.rules.buckets import gather_bucket, split_by_bucket
 from beam_pipelines.rules.checks import check_listens
 from beam_pipelines.rules.spill import Spill, from_bytes, load, to_bytes
 from beam_pipelines.rules.tally import Tally
-from beam_pipelines.rules.vocabulary import count_values, merge_counts
+from beam_pipelines.rules.vocabulary import (
+    Counts,
+    choose_splitters,
+    count_values,
+    in_row_order,
+    merge_stream_sources,
+    merge_tracks,
+    order_tracks,
+    split_by_range,
+)
 from beam_pipelines.transforms.sequence import sequence_bucket
 from cosernn_tf.sessions import shard_of
 from cosernn_tf.workspace import Split
 
 from ..files import raw_listens
-from ..logs import random_rows, sessions_of
+from ..logs import random_rows, sessions_of, without_duplicates
 
 
 @pytest.fixture(scope="module")
@@ -68,44 +76,130 @@ def test_an_empty_bucket():
     assert counters["kept"] == 0
 
 
-@pytest.mark.parametrize(("min_track_listens", "at_once"), [(0, 10**6), (23, 30)])
-def test_vocabularies_equal_plain_counts(rows, min_track_listens, at_once, monkeypatch):
-    monkeypatch.setattr(vocabularies, "_VALUES_AT_ONCE", at_once)
+@pytest.fixture(scope="module")
+def split(rows) -> Split:
     starts = sorted(s.start for own in sessions_of(rows).values() for s in own)
-    split = Split(starts[len(starts) // 2], starts[-1])
-    tracks: collections.Counter[str] = collections.Counter()
-    for own in sessions_of(rows).values():
-        for session in own:
-            trained = session.start < split.validation_start
-            tracks.update(dict.fromkeys(session.tracks, 0))
-            tracks.update(session.tracks if trained else [])
-    counts = []
+    return Split(starts[len(starts) // 2], starts[-1])
+
+
+@pytest.fixture(scope="module")
+def counts(rows, split) -> list[Counts]:
+    """Of four buckets."""
+    found = []
     for chunks in parts(rows, 4).values():
         bucket = gather_bucket(chunks)
         ages = np.full(len(bucket.user_id), -1)
         sessions, _ = sequence_bucket(bucket, ages, gap_seconds=1200)
-        counts.append(
+        found.append(
             count_values(
                 sessions, split, track_id=bucket.track_id, stream_source=bucket.stream_source
             )
         )
-    vocabulary = merge_counts(counts, min_track_listens=min_track_listens, max_stream_sources=2)
-    expected = sorted(tracks.items(), key=lambda item: (-item[1], item[0]))
-    expected = [item for item in expected if item[1] >= min_track_listens]
-    assert [tuple(row.values()) for row in vocabulary.tracks.to_pylist()] == expected
-    assert len(expected) < 25 or min_track_listens == 0
+    return found
+
+
+@pytest.fixture(scope="module")
+def listens_of(rows, split) -> collections.Counter[str]:
+    """Training listens of every track."""
+    listens: collections.Counter[str] = collections.Counter()
+    for own in sessions_of(rows).values():
+        for session in own:
+            listens.update(dict.fromkeys(session.tracks, 0))
+            listens.update(session.tracks if session.start < split.validation_start else [])
+    return listens
+
+
+@pytest.mark.parametrize("splitters", [(), ("t17",), ("a", "t1", "t10", "t22", "z")])
+@pytest.mark.parametrize("min_track_listens", [0, 23])
+@pytest.mark.parametrize("rows_at_once", [7, 1000])
+def test_the_track_vocabulary_equals_plain_counts(
+    counts, listens_of, splitters, min_track_listens, rows_at_once, tmp_path
+):
+    """By the whole way: buckets split by range, ranges merged, tracks ordered and written."""
+    orders = []
+    by_range = collections.defaultdict(list)
+    for bucket, counted in enumerate(counts):
+        order, ranges = split_by_range(counted.tracks, splitters)
+        orders.append(order)
+        for number, table in ranges.items():
+            by_range[number].append((bucket, table))
+    assert len(by_range) <= len(splitters) + 1
+    merged, ranks = [], collections.defaultdict(list)
+    for _, tables in sorted(by_range.items()):
+        before = sum(found.tracks.num_rows for found in merged)
+        merged.append(merge_tracks([table for _, table in tables]))
+        for (bucket, _), own in zip(tables, merged[-1].ranks, strict=True):
+            ranks[bucket].append(before + own)
+    listens = np.concatenate([found.tracks["train_listens"].to_numpy() for found in merged])
+    order = order_tracks(listens, min_track_listens=min_track_listens)
+    tables = list(
+        in_row_order(
+            (found.tracks for found in merged),
+            order.rows,
+            Spill(str(tmp_path)),
+            rows_at_once=rows_at_once,
+        )
+    )
+    assert {table.num_rows for table in tables[:-1]} <= {rows_at_once}
+    expected = sorted(listens_of.items(), key=lambda item: (-item[1], item[0]))
+    assert [tuple(row.values()) for table in tables for row in table.to_pylist()] == expected
+    assert order.num_tracks == sum(number >= min_track_listens for number in listens_of.values())
+    assert order.num_tracks < 25 or min_track_listens == 0
     row_of = {track: row for row, (track, _) in enumerate(expected)}
-    sources = vocabulary.stream_sources
-    assert len(sources) == 3
-    assert sources[0] == "unknown"
-    assert set(sources[1:]) < {"charts", "radio", "user playlist"}
-    for counted, found in zip(counts, vocabulary.rows(counts), strict=True):
-        tracks_of_bucket = counted.tracks["value"].to_pylist()
-        assert found.track.tolist() == [row_of.get(track, -2) for track in tracks_of_bucket]
-        assert found.stream_source.tolist() == [
-            sources.index(source) if source in sources else 0
-            for source in counted.stream_sources["value"].to_pylist()
-        ]
+    for bucket, counted in enumerate(counts):
+        rows = np.empty(counted.tracks.num_rows, np.int64)
+        rows[orders[bucket]] = order.rows[np.concatenate(ranks[bucket])]
+        values = counted.tracks["value"].to_pylist()
+        assert rows.tolist() == [row_of[track] for track in values]
+
+
+def test_ids_are_ordered_by_their_bytes_in_ranges_and_within():
+    ids = ["z", "é", "a", "\U0001f600", "ｚ", "B", "", "a\0", "aa"]
+    expected = sorted(ids, key=str.encode)
+    splitters = choose_splitters([ids[:5], ids[5:], ids], 4)
+    assert list(splitters) == sorted(set(splitters), key=str.encode)
+    table = pa.table({"value": ids, "listens": [1] * len(ids)})
+    _, ranges = split_by_range(table, splitters)
+    assert len(ranges) == 4
+    found = [merge_tracks([ranges[number]]).tracks for number in sorted(ranges)]
+    assert pa.concat_tables(found)["track_id"].to_pylist() == expected
+
+
+@pytest.mark.parametrize(
+    ("samples", "num_ranges", "expected"),
+    [
+        ([], 3, ()),
+        ([["a"]], 3, ()),
+        ([["b", "a"], ["c", "d"], ["a", "a"]], 2, ("c",)),
+        ([["b", "a"], ["c", "d"]], 4, ("b", "c", "d")),
+        ([["b", "a"]], 5, ("b",)),
+        ([["b", "a"]], 1, ()),
+    ],
+)
+def test_splitters_part_the_distinct_ids_evenly(samples, num_ranges, expected):
+    assert choose_splitters(samples, num_ranges) == expected
+
+
+def test_the_vocabulary_of_sources_equals_plain_counts(rows, counts, split):
+    expected: collections.Counter[str] = collections.Counter()
+    for user, sessions in sessions_of(rows).items():
+        starts = [session.start for session in sessions]
+        for row in without_duplicates([row for row in rows if row["user_id"] == user]):
+            if max(s for s in starts if s <= row["timestamp"]) < split.validation_start:
+                expected.update([row["stream_source"]])
+    del expected[None]
+    tables = [counted.stream_sources for counted in counts]
+    for limit in (0, 2, 9):
+        found = merge_stream_sources(tables, max_stream_sources=limit)
+        assert found == ("unknown", *(name for name, _ in expected.most_common(limit)))
+    assert len(set(expected.values())) == 3
+
+
+def test_sources_are_ordered_by_name_where_equal_and_unknown_is_never_named_twice():
+    first = pa.table({"value": ["b", "unknown", "é", "never"], "listens": [2, 9, 1, 0]})
+    second = pa.table({"value": ["z", "b"], "listens": [3, 1]})
+    found = merge_stream_sources([first, second], max_stream_sources=9)
+    assert found == ("unknown", "b", "z", "é")
 
 
 @pytest.mark.parametrize("on_disk", [False, True])
