@@ -45,6 +45,7 @@ setup(
         "console_scripts": [
             "cosernn-sessionize = beam_pipelines.sessionize:entry_point",
             "cosernn-synthesize = beam_pipelines.synthesize:entry_point",
+            "cosernn-describe = beam_pipelines.describe:entry_point",
             "cosernn-embed-tracks = cosernn_tf.embed_tracks:entry_point",
             "cosernn-train = cosernn_tf.train:entry_point",
             "cosernn-evaluate = cosernn_tf.evaluate:entry_point",

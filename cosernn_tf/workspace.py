@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -50,6 +51,11 @@ class Workspace:
     @property
     def sessions(self) -> Path:
         return self.root / "sessions"
+
+    @property
+    def description(self) -> Path:
+        """What is in `sessions`: statistics, plots and data card."""
+        return self.root / "description"
 
     @property
     def tracks(self) -> Path:
@@ -144,6 +150,13 @@ class SessionsDirectory:
     def tracks(self) -> pa.Table:
         """`track_id`, `train_listens`; the row number is the track's index."""
         return pq.read_table(pa.BufferReader(self._checked(TRACK_VOCABULARY)))
+
+    @cached_property
+    def train_listens(self) -> np.ndarray:
+        """(tracks,) int64 of `tracks`, for who does not need the ids, the better part of it."""
+        buffer = pa.BufferReader(self._checked(TRACK_VOCABULARY))
+        table = pq.read_table(buffer, columns=["train_listens"])
+        return np.asarray(table["train_listens"].to_numpy(), np.int64)
 
     @property
     def sha256(self) -> str:
