@@ -191,5 +191,5 @@ def _checksums(statistics: Statistics) -> str:
     rows = "".join(f"| {name} | `{sha256}` |\n" for name, sha256 in sums.items())
     return (
         f"| SHA-256 of | |\n| --- | --- |\n{rows}\nThose of each shard are in `manifest.json`; the "
-        "first line is one over all of them.\n"
+        "first line is one over all of them, `open_sessions(path).sha256`.\n"
     )
