@@ -149,6 +149,11 @@ def test_scann_is_imported_in_one_module():
     assert importers("scann") == {"cosernn_tf.retrieval.approximate"}
 
 
+def test_the_pipelines_draw_in_one_module():
+    users = [name for name in importers("matplotlib") if is_within(name, ("beam_pipelines",))]
+    assert users == ["beam_pipelines.inspection.plots"]
+
+
 def test_imports_point_towards_the_schema():
     """Experiments may use all, pipelines the library, the library itself only."""
     allowed = {
@@ -168,6 +173,7 @@ def test_the_rooms_of_the_pipelines_are_entered_in_one_direction():
     rooms = {
         "beam_pipelines.rules": ("beam_pipelines.rules",),
         "beam_pipelines.sources": ("beam_pipelines.rules", "beam_pipelines.sources"),
+        "beam_pipelines.inspection": ("beam_pipelines.rules", "beam_pipelines.inspection"),
         "beam_pipelines.transforms": (
             "beam_pipelines.config",
             *(f"beam_pipelines.{room}" for room in ("rules", "sources", "transforms")),

@@ -11,7 +11,12 @@ from cosernn_tf.schema import (
     MAX_TRACKS_PER_SESSION,
     SESSION_FEATURES,
 )
-from cosernn_tf.workspace import DEVICE_VOCABULARY, STREAM_SOURCE_VOCABULARY, TRACK_VOCABULARY
+from cosernn_tf.workspace import (
+    DEVICE_VOCABULARY,
+    RAW_IDS,
+    STREAM_SOURCE_VOCABULARY,
+    TRACK_VOCABULARY,
+)
 
 DATA_CARD: Final = "DATA_CARD.md"
 
@@ -61,7 +66,6 @@ def data_card(
     fields: CardFields,
     *,
     plots: Mapping[str, str],
-    hashed_ids: bool,
     has_rejected_rows: bool,
 ) -> str:
     """The page; it names no path of the machine that it is made on.
@@ -70,8 +74,7 @@ def data_card(
         statistics: Of the data set.
         fields: What a person says of it.
         plots: Path of each plot, relative to the page, and what it shows.
-        hashed_ids: Whether ids of users and tracks are hashes.
-        has_rejected_rows: Whether rows of the log lie beside the records as they stood.
+        has_rejected_rows: Whether rejected rows of the log lie beside the records.
     """
     sections = {
         "What it is": _what_it_is(statistics, fields),
@@ -80,7 +83,7 @@ def data_card(
         "Splits": tables.splits(statistics).to_markdown(),
         "Statistics": _statistics(statistics, plots),
         "Known limits and biases": tables.bullets(known_limits(statistics)),
-        "Privacy": _privacy(hashed_ids=hashed_ids, has_rejected_rows=has_rejected_rows),
+        "Privacy": _privacy(statistics, has_rejected_rows=has_rejected_rows),
         "How to load it": _LOADING,
         "Citation": f"The method that such sequences are made for:\n\n{_CITATION}",
         "Checksums": _checksums(statistics),
@@ -169,20 +172,28 @@ def _statistics(statistics: Statistics, plots: Mapping[str, str]) -> str:
     )
 
 
-def _privacy(*, hashed_ids: bool, has_rejected_rows: bool) -> str:
-    lines = [
-        "Ids of users and tracks are keyed hashes; the key is not part of the data set."
-        if hashed_ids
-        else "Ids of users and tracks are those of the log, as they stood there.",
+def _privacy(statistics: Statistics, *, has_rejected_rows: bool) -> str:
+    forms = (("Users", "user_id"), ("Tracks", "track_id"))
+    lines = [_how_named(what, statistics.ids[column]) for what, column in forms]
+    lines += [
         "Sessions have exact times. Who knows a few of a person's listens can find that person's "
-        "record, and with it all the others, hashed ids or not.",
-        "`manifest.json` names the files that the log was read from.",
+        "record, and with it all the others, whatever the ids are.",
+        "`manifest.json` names folders of the machine that it was made on (`options`).",
     ]
     if has_rejected_rows:
-        lines.append(
-            "`rejected.jsonl-*` holds rows of the log as they stood: do not publish these files."
+        content = (
+            "what is left of rows that could not be used, of no use to others"
+            if statistics.has_hashed_users
+            else "rows of the log as they stood"
         )
+        lines.append(f"`rejected.jsonl-*` holds {content}: do not publish these files.")
     return tables.bullets(lines)
+
+
+def _how_named(what: str, form: str) -> str:
+    if form == RAW_IDS["user_id"]:
+        return f"{what} have the ids of the log, as they stood there."
+    return f"{what} have keyed hashes ({form}) in place of ids; the key is not in the data set."
 
 
 def _checksums(statistics: Statistics) -> str:

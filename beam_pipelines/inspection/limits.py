@@ -5,6 +5,7 @@ from typing import Final
 
 from beam_pipelines.inspection.statistics import Context, Statistics
 from beam_pipelines.inspection.tables import duration, number, one_line, percent, share
+from beam_pipelines.rules.tally import DUPLICATES, READ
 from cosernn_tf.schema import MAX_TRACKS_PER_SESSION, UNKNOWN
 
 _LARGE: Final = 0.5
@@ -73,26 +74,22 @@ def _context(name: str, contexts: Sequence[Context], sessions: int) -> list[str]
 
 def _skips(statistics: Statistics) -> list[str]:
     rules, total = statistics.skip_rules, sum(statistics.skip_rules.values())
-    found = []
     if total and rules.get("assumed_played", 0) == total:
-        found.append(
+        return [
             "The log does not tell what was skipped: every listen counts as played, and the skip "
             "rate says nothing."
-        )
-    elif total:
-        inferred = (
-            ("from_ms_played", "was inferred from the time played (below 30 seconds is skipped)"),
-            ("from_next_listen", "was inferred from when the next listen starts"),
-            ("assumed_played", "is not known, and counts as played"),
-        )
-        found += [
-            f"Whether a listen was skipped {text} for {percent(rules[rule], total)} of the listens."
-            for rule, text in inferred
-            if rules.get(rule)
         ]
-    if not statistics.skipped and rules.get("assumed_played", 0) != total:
-        found.append("No listen was skipped.")
-    return found
+    inferred = (
+        ("from_ms_played", "was inferred from the time played (below 30 seconds is skipped)"),
+        ("from_next_listen", "was inferred from when the next listen starts"),
+        ("assumed_played", "is not known, and counts as played"),
+    )
+    found = [
+        f"Whether a listen was skipped {text} for {percent(rules[rule], total)} of the listens."
+        for rule, text in inferred
+        if rules.get(rule)
+    ]
+    return found if statistics.skipped else [*found, "No listen was skipped."]
 
 
 def _users(statistics: Statistics) -> list[str]:
@@ -159,13 +156,12 @@ def _rows(statistics: Statistics) -> list[str]:
         reasons = ", ".join(name.replace("_", " ") for name in statistics.rejected)
         found.append(
             f"{number(sum(statistics.rejected.values()))} rows of the log "
-            f"({share(statistics.rejected_share)}) could not be used: {reasons}."
+            f"({share(statistics.rejected_share)}) were left out: {reasons}."
         )
-    if counters.get("duplicates"):
+    if duplicates := counters.get(DUPLICATES, 0):
         found.append(
-            f"{number(counters['duplicates'])} rows "
-            f"({percent(counters['duplicates'], counters['read'])}) named the same user, track and "
-            "time as another one, and were dropped."
+            f"{number(duplicates)} rows ({percent(duplicates, counters[READ])}) named the same "
+            "user, track and time as another one, and were dropped."
         )
     return found
 

@@ -5,6 +5,7 @@ figure is drawn on its own, so that no state of matplotlib's is touched.
 """
 
 import datetime
+import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -72,12 +73,25 @@ _LEAST_SPACE: Final = 0.09
 def write_plots(statistics: Statistics, directory: Path) -> None:
     """Writes every plot of `PLOTTERS` into the folder; the same bytes for the same statistics."""
     directory.mkdir()
-    for name, (_, plot) in PLOTTERS.items():
-        with mpl.rc_context({**mpl.rcParamsDefault, **_STYLE}):
-            layout = ConstrainedLayoutEngine(w_pad=_PAD_INCHES, h_pad=_PAD_INCHES)
-            figure = Figure(figsize=_SIZE, layout=layout)
-            plot(figure.add_subplot(), statistics)
-            figure.savefig(directory / name, dpi=_DOTS_PER_INCH, metadata={"Software": None})
+    for name in PLOTTERS:
+        (directory / name).write_bytes(draw(name, statistics))
+
+
+def draw(name: str, statistics: Statistics) -> bytes:
+    """One of `PLOTTERS` as PNG."""
+    image = io.BytesIO()
+    with mpl.rc_context({**mpl.rcParamsDefault, **_STYLE}):
+        layout = ConstrainedLayoutEngine(w_pad=_PAD_INCHES, h_pad=_PAD_INCHES)
+        figure = Figure(figsize=_SIZE, layout=layout)
+        plot_on(figure.add_subplot(), name, statistics)
+        figure.savefig(image, dpi=_DOTS_PER_INCH, metadata={"Software": None})
+    return image.getvalue()
+
+
+def plot_on(axes: Axes, name: str, statistics: Statistics) -> None:
+    """Plots one of `PLOTTERS` on axes of any figure."""
+    _, plot = PLOTTERS[name]
+    plot(axes, statistics)
 
 
 # Distributions -----------------------------------------------------------------------------------
@@ -289,9 +303,8 @@ def _plot_weeks(axes: Axes, statistics: Statistics) -> None:
     locator = AutoDateLocator(minticks=3, maxticks=8)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    axes.set_xlabel(
-        "Date (the log's beginning is unknown)" if statistics.has_relative_times else "Date, UTC"
-    )
+    beginning = "from an unknown beginning" if statistics.has_relative_times else "UTC"
+    axes.set_xlabel(f"Date, {beginning}")
     axes.yaxis.set_major_formatter(FuncFormatter(_short))
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=3, fontsize=9)
     axes.grid(axis="y")

@@ -33,7 +33,6 @@ def describe(config: DescribeConfig) -> Statistics:
             statistics,
             config.card,
             plots={f"{PLOTS}/{name}": what for name, (what, _) in PLOTTERS.items()},
-            hashed_ids=bool(sessions.manifest.options.get("hash_ids")),
             has_rejected_rows=any(sessions.path.glob("rejected.jsonl-*")),
         )
         (staging / DATA_CARD).write_text(card, encoding="utf-8")

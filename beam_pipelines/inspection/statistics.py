@@ -13,6 +13,8 @@ import numpy as np
 
 from beam_pipelines.inspection.counts import COUNTED, SECONDS_PER_WEEK, SPLITS, Counts
 from beam_pipelines.inspection.histogram import Histogram, gini
+from beam_pipelines.rules.refusals import rejected_listens
+from beam_pipelines.rules.tally import READ, Tally
 from cosernn_tf.schema import (
     AGE_BUCKET_STARTS,
     DAYS_OF_WEEK,
@@ -22,7 +24,7 @@ from cosernn_tf.schema import (
     PERIODS,
     SECONDS_PER_DAY,
 )
-from cosernn_tf.workspace import SessionsDirectory
+from cosernn_tf.workspace import RAW_IDS, SessionsDirectory
 
 STATISTICS_FORMAT: Final = 1
 """Version of the form of `statistics.json`."""
@@ -30,7 +32,6 @@ STATISTICS_FORMAT: Final = 1
 RELATIVE_TIMES: Final = ("jodie", "yambda")
 """Formats of logs that count seconds from an unknown beginning (docs/formats.md)."""
 
-_REJECTED: Final = "rejected_"
 _SKIP_RULE: Final = "skipped_"
 
 _TOP: Final = 0.01
@@ -120,6 +121,8 @@ class Statistics:
     """Checksum of the directory: of its shards, vocabularies and splits."""
     vocabularies: Mapping[str, str]
     schema_version: int
+    ids: Mapping[str, str]
+    """How users and tracks are named, as in the manifest."""
     options: Mapping[str, Any]
     """Of the job that made it: numbers, switches and the format of the log. No paths."""
     shards: int
@@ -148,7 +151,7 @@ class Statistics:
     """Of sessions whose local day or hour is another than in UTC."""
     counters: Mapping[str, int]
     rejected: Mapping[str, int]
-    """Rows of the log by reason."""
+    """Rows of the log by reason, the most frequent first."""
     rejected_share: float | None
     """Of the rows read."""
     skip_rules: Mapping[str, int]
@@ -179,6 +182,10 @@ class Statistics:
     weeks: tuple[Week, ...]
 
     @property
+    def has_hashed_users(self) -> bool:
+        return self.ids["user_id"] != RAW_IDS["user_id"]
+
+    @property
     def has_relative_times(self) -> bool:
         """Whether dates, days and hours are those of a calendar that nobody knows."""
         return self.options.get("listens_format") in RELATIVE_TIMES
@@ -195,7 +202,7 @@ def summarize(sessions: SessionsDirectory, counts: Counts, *, num_bytes: int) ->
     """The statistics of the directory whose users are all in `counts`."""
     manifest = sessions.manifest
     counters = manifest.counters
-    rejected = rejections(counters)
+    rejected = rejected_listens(Tally(counters))
     num_sessions, listens, kept, skipped = counts.day_and_hour.sum((0, 1)).tolist()
     heaviest = math.ceil(_TOP * counts.users)
     by_hour = counts.day_and_hour.sum(0)
@@ -203,6 +210,7 @@ def summarize(sessions: SessionsDirectory, counts: Counts, *, num_bytes: int) ->
         sessions_sha256=sessions.sha256,
         vocabularies=dict(manifest.vocabularies),
         schema_version=manifest.schema_version,
+        ids=dict(manifest.ids),
         options=_without_paths(manifest.options),
         shards=len(manifest.shards),
         bytes=num_bytes,
@@ -222,8 +230,8 @@ def summarize(sessions: SessionsDirectory, counts: Counts, *, num_bytes: int) ->
         step_seconds=counts.step_seconds or None,
         off_utc_share=_share(counts.sessions_off_utc, num_sessions),
         counters=dict(sorted(counters.items())),
-        rejected=rejected,
-        rejected_share=_share(sum(rejected.values()), counters.get("read", 0)),
+        rejected=dict(sorted(rejected.items(), key=lambda item: (-item[1], item[0]))),
+        rejected_share=_share(sum(rejected.values()), counters.get(READ, 0)),
         skip_rules={
             name.removeprefix(_SKIP_RULE): number
             for name, number in counters.items()
@@ -253,16 +261,6 @@ def summarize(sessions: SessionsDirectory, counts: Counts, *, num_bytes: int) ->
         sessions_by_day_and_hour=tuple(map(tuple, counts.day_and_hour[:, :, 0].tolist())),
         weeks=_weeks(counts.weeks_back, manifest.last_timestamp),
     )
-
-
-def rejections(counters: Mapping[str, int]) -> dict[str, int]:
-    """Rejected rows of the log by reason, the most frequent first."""
-    reasons = {
-        name.removeprefix(_REJECTED): number
-        for name, number in counters.items()
-        if name.startswith(_REJECTED) and not name.startswith(f"{_REJECTED}users_") and number
-    }
-    return dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _without_paths(options: Mapping[str, Any]) -> dict[str, Any]:

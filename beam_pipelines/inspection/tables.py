@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from beam_pipelines.inspection.statistics import Context, Distribution, Statistics
+from beam_pipelines.rules.tally import DUPLICATES, KEPT, READ
 from cosernn_tf.schema import MAX_TRACKS_PER_SESSION, SECONDS_PER_DAY, UNKNOWN
 
 ABSENT: Final = "-"
@@ -119,9 +120,9 @@ def splits(statistics: Statistics) -> Table:
 def rows_of_the_log(statistics: Statistics) -> Table:
     """Every row that was read: kept, a duplicate, or rejected for a reason."""
     counters = statistics.counters
-    rows = {name: counters[name] for name in ("read", "kept", "duplicates") if name in counters}
+    rows = {name: counters[name] for name in (READ, KEPT, DUPLICATES) if name in counters}
     rows |= {f"rejected: {_words(name)}": count for name, count in statistics.rejected.items()}
-    read = counters.get("read", 0)
+    read = counters.get(READ, 0)
     return Table(
         "Rows of the log",
         ("rows", "number", "share"),

@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 
 from beam_pipelines.config import SessionizeConfig
+from beam_pipelines.inspection.card import DATA_CARD
+from beam_pipelines.inspection.config import DescribeConfig
+from beam_pipelines.inspection.plots import PLOTS
+from beam_pipelines.inspection.run import STATISTICS, describe
 from beam_pipelines.job import sessionize
 from beam_pipelines.synthetic import writing
 from cosernn_tf import runs, tracks, workspace
@@ -66,6 +70,7 @@ def root(tmp_path_factory) -> Path:
     )
     write_tracks(space.tracks, open_sessions(space.sessions))
     evaluate_runs(space, [], config=EvaluationConfig())
+    describe(DescribeConfig(sessions=space.sessions, output=space.description))
     return root
 
 
@@ -150,6 +155,7 @@ def section(title: str) -> str:
             ],
         ),
         ("evaluation/", [METRICS_FILE, SCORES_FILE]),
+        ("description/", [STATISTICS, DATA_CARD, PLOTS]),
     ],
 )
 def test_every_file_of_a_directory_is_there(title, files):
@@ -163,7 +169,7 @@ def test_every_file_that_jobs_write_is_there(root):
         # Numbers of parts differ.
         return {re.sub(r"-\d{5}-of-\d{5}$", "-00000-of-", file) for file in files}
 
-    for title in ("sessions/", "tracks/", "evaluation/"):
+    for title in ("sessions/", "tracks/", "evaluation/", "description/"):
         found = names(root / "workspace" / title)
         assert len(found) > 2
         assert [name for name in found if f"`{name}" not in section(title)] == []
@@ -190,6 +196,12 @@ def test_every_field_of_the_metrics_is_there(root):
     content = json.loads((root / "workspace/evaluation" / METRICS_FILE).read_text())
     for name in [*content, *content["provenance"]]:
         assert f"`{name}`" in section("evaluation/"), name
+
+
+def test_every_statistic_is_there(root):
+    content = json.loads((root / "workspace/description" / STATISTICS).read_text())
+    for name in content:
+        assert f"`{name}`" in section("description/"), name
 
 
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
