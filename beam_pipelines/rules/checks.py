@@ -35,6 +35,9 @@ LAST_TIMESTAMP: Final = int(datetime.datetime(2100, 12, 31, tzinfo=datetime.UTC)
 """A later time is one in milliseconds, most likely."""
 _MAX_UTC_OFFSET_MINUTES: Final = 18 * 60
 
+_MAX_CHARACTERS: Final = 1_000
+"""That are kept of a value of a rejected row."""
+
 _OTHER: Final = DEVICES.index("other")
 
 
@@ -159,9 +162,22 @@ def content_of(columns: dict[str, pa.Array], row: int, hasher: IdHasher | None) 
 
 
 def _json_value(scalar: pa.Scalar) -> Any:
-    value = scalar.as_py()
+    value = _python_value(scalar)
     if isinstance(value, bytes):
-        return value.decode("utf-8", "backslashreplace")
-    if value is None or isinstance(value, (bool, int, str)):
+        value = value.decode("utf-8", "backslashreplace")
+    if value is None or isinstance(value, (bool, int)):
         return value
-    return str(value)
+    text = str(value)
+    return text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}…"
+
+
+def _python_value(scalar: pa.Scalar) -> Any:
+    if isinstance(scalar, pa.DictionaryScalar):
+        scalar = scalar.value
+    try:
+        return scalar.as_py()
+    except (pa.ArrowException, ValueError, OverflowError, KeyError):
+        if hasattr(scalar, "as_buffer"):
+            return scalar.as_buffer().to_pybytes()  # text by its type only
+        # A time or a zone that Python does not know, or text in a list that is none.
+        return f"{scalar.value if isinstance(scalar, pa.TimestampScalar) else '?'} {scalar.type}"

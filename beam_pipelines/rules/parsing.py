@@ -14,22 +14,25 @@ import pyarrow.compute as pc
 
 _INTEGER: Final = r"^[+-]?[0-9]{1,18}$"
 _DECIMAL: Final = r"^[+-]?[0-9]{1,15}\.0*$"
-_TRUE: Final = ("true", "1", "yes")
-_FALSE: Final = ("false", "0", "no")
+_TRUE: Final = ("true", "1", "1.0", "yes")
+_FALSE: Final = ("false", "0", "0.0", "no")
 _MAX_INTEGER: Final = 2**53
 """Beyond, a float may stand for several integers."""
+_PER_SECOND: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def parse_text(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
-    """As string; bad where bytes are not UTF-8."""
+    """As string; bad where bytes are not UTF-8, and all of a type that has no one text.
+
+    Of floats, 1e3 and 1000.0 are the same id; times and truth values are none.
+    """
     column = _plain(column)
-    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+    if _is_text(column.type):
         column, bad = _decode(column)
-    elif pa.types.is_nested(column.type) or pa.types.is_floating(column.type):
-        # A float has no one text: 1e3 and 1000.0 are the same id.
-        return pa.nulls(len(column), pa.string()), _mask(column.is_valid())
-    else:
+    elif pa.types.is_integer(column.type) or pa.types.is_decimal(column.type):
         column, bad = column.cast(pa.string()), np.zeros(len(column), bool)
+    else:
+        return pa.nulls(len(column), pa.string()), _mask(column.is_valid())
     is_empty = pc.equal(column, "")
     if pc.any(is_empty).as_py():
         column = pc.if_else(is_empty, None, column)
@@ -42,7 +45,8 @@ def parse_int(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
     if pa.types.is_null(column.type):
         return column.cast(pa.int64()), np.zeros(len(column), bool)
     if pa.types.is_uint64(column.type):
-        column = pc.min_element_wise(column, pa.scalar(_MAX_INTEGER, pa.uint64()), skip_nulls=False)
+        is_great = _mask(pc.greater(column, pa.scalar(2**63 - 1, pa.uint64())))
+        return pc.if_else(pa.array(is_great), None, column).cast(pa.int64()), is_great
     if pa.types.is_integer(column.type):
         return column.cast(pa.int64()), np.zeros(len(column), bool)
     if pa.types.is_floating(column.type):
@@ -53,8 +57,6 @@ def parse_int(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
         integers = np.where(is_whole, values, 0).astype(np.int64)
         return pa.array(integers, mask=~is_whole), is_valid & ~is_whole & ~np.isnan(values)
     text, bad = _trimmed(column)
-    if text is None:
-        return pa.nulls(len(column), pa.int64()), bad
     is_integer = pc.match_substring_regex(text, _INTEGER)
     is_decimal = pc.match_substring_regex(text, _DECIMAL)
     digits = pc.if_else(is_decimal, pc.replace_substring_regex(text, r"\..*$", ""), text)
@@ -72,11 +74,12 @@ def parse_bool(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
         return column, np.zeros(len(column), bool)
     if pa.types.is_null(column.type):
         return column.cast(pa.bool_()), np.zeros(len(column), bool)
-    if pa.types.is_integer(column.type):
-        column = column.cast(pa.string())
+    if pa.types.is_floating(column.type):
+        # A column of zeros and ones with nulls, as data frames hold it.
+        column, bad = parse_int(column)
+        values, is_no_bool = parse_bool(column)
+        return values, bad | is_no_bool
     text, bad = _trimmed(column)
-    if text is None:
-        return pa.nulls(len(column), pa.bool_()), bad
     lower = pc.utf8_lower(text)
     is_true = pc.is_in(lower, pa.array(_TRUE))
     readable = pc.or_(is_true, pc.is_in(lower, pa.array(_FALSE)))
@@ -90,15 +93,14 @@ def parse_time(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
     """
     column = _plain(column)
     if pa.types.is_timestamp(column.type):
-        seconds = pc.floor_temporal(column, unit="second").cast(pa.timestamp("s", column.type.tz))
-        return seconds.cast(pa.int64()), np.zeros(len(column), bool)
+        counts = column.cast(pa.int64())
+        seconds = np.floor_divide(_filled(counts), _PER_SECOND[column.type.unit])
+        return pa.array(seconds, mask=~_mask(column.is_valid())), np.zeros(len(column), bool)
     if pa.types.is_floating(column.type):
-        return parse_int(pc.floor(column))
+        return parse_int(pc.floor(column.cast(pa.float64())))
     if pa.types.is_integer(column.type) or pa.types.is_null(column.type):
         return parse_int(column)
     text, bad = _trimmed(column)
-    if text is None:
-        return pa.nulls(len(column), pa.int64()), bad
     numbers, is_no_number = parse_int(
         pc.replace_substring_regex(text, r"^([0-9]+)\.[0-9]+$", r"\1")
     )
@@ -149,16 +151,31 @@ def _plain(column: Any) -> pa.Array:
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
-def _trimmed(column: pa.Array) -> tuple[pa.Array | None, np.ndarray]:
-    """Trimmed text, null where empty, and which rows are bad; None if no row is text."""
-    if pa.types.is_nested(column.type) or pa.types.is_floating(column.type):
-        return None, _mask(column.is_valid())
+def _is_text(type_: pa.DataType) -> bool:
+    """Of any kind, also bytes: Arrow and Parquet do not check that text is UTF-8."""
+    return any(
+        is_kind(type_)
+        for is_kind in (
+            pa.types.is_string,
+            pa.types.is_large_string,
+            pa.types.is_string_view,
+            pa.types.is_binary,
+            pa.types.is_large_binary,
+            pa.types.is_binary_view,
+            pa.types.is_fixed_size_binary,
+        )
+    )
+
+
+def _trimmed(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    """Trimmed text, null where empty, and which rows are bad."""
     text, bad = parse_text(column)
     text = pc.utf8_trim_whitespace(text)
     return pc.if_else(pc.equal(text, ""), None, text), bad
 
 
 def _decode(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    column = column.cast(pa.binary())
     try:
         return column.cast(pa.string()), np.zeros(len(column), bool)
     except pa.ArrowInvalid:

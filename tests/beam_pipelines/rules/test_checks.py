@@ -112,3 +112,40 @@ def test_bytes_that_are_not_text_are_shown_as_escapes():
     (rejected,) = check_listens(RawListens(columns, np.array([1]))).rejected
     assert rejected.reason == "bad_track_id"
     assert json.loads(rejected.content or "")["track_id"] == "a\\xff"
+
+
+def test_values_that_python_cannot_hold_are_shown_all_the_same():
+    text = pa.array([b"a\xff"], pa.binary())
+    values = {
+        "user_id": pa.Array.from_buffers(pa.string(), 1, text.buffers()),
+        "track_id": pa.array(["t" * 10**6]),
+        "timestamp": pa.array([2**62], pa.timestamp("ns")),
+        "ms_played": pa.array([2**62], pa.timestamp("s", "Mars/Base")),
+        "device": pa.Array.from_buffers(pa.string(), 1, text.buffers()).dictionary_encode(),
+        "stream_source": pa.ListArray.from_arrays(
+            [0, 1], pa.Array.from_buffers(pa.string(), 1, text.buffers())
+        ),
+        "track_duration_ms": pa.array([2**64 - 1], pa.uint64()),
+    }
+    (rejected,) = check_listens(RawListens(values, np.array([7]))).rejected
+    assert (rejected.row, rejected.reason) == (7, "bad_user_id")
+    assert json.loads(rejected.content or "") == {
+        "user_id": "a\\xff",
+        "track_id": "t" * 1_000 + "…",
+        "timestamp": "4611686018427387904 timestamp[ns]",
+        "ms_played": "4611686018427387904 timestamp[s, tz=Mars/Base]",
+        "device": "a\\xff",
+        "stream_source": "? list<item: string>",
+        "track_duration_ms": 2**64 - 1,
+    }
+
+
+@pytest.mark.parametrize("name", ["user_id", "track_id", "device", "stream_source"])
+def test_text_that_is_not_utf8_is_rejected_whatever_its_type_says(name):
+    columns = {**raw(GOOD, {**GOOD, "track_id": "v"}).columns}
+    data = pa.array([b"a\xff", b"b"], pa.binary())
+    columns[name] = pa.Array.from_buffers(pa.string(), 2, data.buffers())
+    checked = check_listens(RawListens(columns, np.array([1, 2])))
+    assert [(row.row, row.reason) for row in checked.rejected] == [(1, f"bad_{name}")]
+    assert checked.clean.num_rows == 1
+    checked.clean.validate(full=True)
