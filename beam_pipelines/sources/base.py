@@ -10,6 +10,9 @@ from beam_pipelines.rules.rows import RawListens
 ROWS_PER_BATCH: Final = 2**19
 """Rows read at once: some 100 MB of them, the same again while they are checked."""
 
+BYTES_PER_BATCH: Final = 128 * 2**20
+"""Of Parquet files, as they are stored but not compressed: fewer rows at once where rows are big."""
+
 BYTES_PER_BLOCK: Final = 32 * 2**20
 """Of text files; a row must be shorter."""
 

@@ -1,39 +1,45 @@
 """Rows of Parquet files, row group by row group."""
 
+import json
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from beam_pipelines.rules.rows import RawListens
-from beam_pipelines.sources.base import ROWS_PER_BATCH, Unit
+from beam_pipelines.sources.base import BYTES_PER_BATCH, ROWS_PER_BATCH, Unit
+from beam_pipelines.sources.files import unreadable
 from cosernn_tf.errors import UserError
+
+_UNITS: Final = {"milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}
 
 
 def schema_of(path: Path) -> pa.Schema:
     """Raises `UserError` for a damaged file."""
-    return _metadata(path).schema.to_arrow_schema()
+    try:
+        return pq.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        raise unreadable(path, error, "damaged or no Parquet file") from error
 
 
 def row_groups(path: Path) -> list[Unit]:
     """A unit a row group with rows. Raises `UserError` for a damaged file."""
-    metadata = _metadata(path)
-    groups = [metadata.row_group(part) for part in range(metadata.num_row_groups)]
-    firsts = accumulate((group.num_rows for group in groups), initial=1)
+    try:
+        metadata = pq.read_metadata(path)
+        counts = [metadata.row_group(part).num_rows for part in range(metadata.num_row_groups)]
+    except (pa.ArrowException, OSError) as error:
+        raise unreadable(path, error, "damaged or no Parquet file") from error
+    firsts = accumulate(counts, initial=1)
     return [
-        Unit(str(path), part, first, listens=_num_values(group))
-        for part, (first, group) in enumerate(zip(firsts, groups, strict=False))
-        if group.num_rows
+        Unit(str(path), part, first)
+        for part, (first, count) in enumerate(zip(firsts, counts, strict=False))
+        if count
     ]
-
-
-def _num_values(group: pq.RowGroupMetaData) -> int:
-    """The rows of a row group, or of the lists in them."""
-    counts = (group.column(column).num_values for column in range(group.num_columns))
-    return max(counts, default=0)
 
 
 def read_row_group(
@@ -41,23 +47,69 @@ def read_row_group(
 ) -> Iterator[RawListens]:
     """Batches of a row group, with those of the columns that the file has.
 
+    Pages are checked against their checksums, where the writer made any, and values against the
+    row group's statistics: Arrow reads a page that a disk has filled with zeros as if it were one.
+
     Raises:
         UserError: The file is damaged.
     """
     first = unit.first_row
     try:
-        with pq.ParquetFile(unit.path) as file:
+        with pq.ParquetFile(unit.path, page_checksum_verification=True) as file:
+            group = file.metadata.row_group(unit.part)
             found = [name for name in names if name in file.schema_arrow.names]
-            for batch in file.iter_batches(rows_per_batch, [unit.part], found):
+            ranges = _ranges(group, file.schema_arrow, found)
+            fitting = BYTES_PER_BATCH * group.num_rows // max(group.total_byte_size, 1)
+            size = max(1, min(rows_per_batch, fitting))
+            for batch in file.iter_batches(size, [unit.part], found):
                 columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+                _check_ranges(columns, ranges, unit)
                 yield RawListens(columns, np.arange(first, first + batch.num_rows))
                 first += batch.num_rows
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{unit.path} is damaged in row group {unit.part}: {error}") from error
+            if first != unit.first_row + group.num_rows:
+                raise UserError(f"{unit.path} is damaged: row group {unit.part} lacks rows")
+    except (pa.ArrowException, OSError, IndexError) as error:
+        raise unreadable(unit.path, error, f"damaged in row group {unit.part}") from error
 
 
-def _metadata(path: Path) -> pq.FileMetaData:
-    try:
-        return pq.read_metadata(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path} is damaged or no Parquet file: {error}") from error
+def _ranges(
+    group: pq.RowGroupMetaData, schema: pa.Schema, names: Sequence[str]
+) -> dict[str, tuple[Any, Any]]:
+    """Least and greatest value of columns by the file's statistics: integers and bytes.
+
+    They need not occur: a writer may store a shorter text below the least, or above the greatest.
+    """
+    ranges = {}
+    for place in range(group.num_columns):
+        column = group.column(place)
+        name = column.path_in_schema
+        if name not in names or not column.is_stats_set or not column.statistics.has_min_max:
+            continue
+        statistics = column.statistics
+        kind = schema.field(name).type
+        stored_as_is = pa.types.is_signed_integer(kind) or pa.types.is_string(kind)
+        if pa.types.is_timestamp(kind):
+            unit = json.loads(statistics.logical_type.to_json()).get("timeUnit")
+            stored_as_is = _UNITS.get(unit) == kind.unit
+        if stored_as_is:
+            ranges[name] = (statistics.min_raw, statistics.max_raw)
+    return ranges
+
+
+def _check_ranges(
+    columns: dict[str, pa.Array], ranges: dict[str, tuple[Any, Any]], unit: Unit
+) -> None:
+    for name, (least, greatest) in ranges.items():
+        column = columns[name]
+        if pa.types.is_timestamp(column.type):
+            column = column.cast(pa.int64())
+        elif pa.types.is_string(column.type):
+            column = column.cast(pa.binary())  # whose order is that of UTF-8
+        found = pc.min_max(column)
+        if found["min"].is_valid and (
+            found["min"].as_py() < least or found["max"].as_py() > greatest
+        ):
+            raise UserError(
+                f"{unit.path} is damaged in row group {unit.part}: values of {name} are outside of "
+                "the range that the file says they have"
+            )
