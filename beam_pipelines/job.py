@@ -6,6 +6,7 @@ import logging as python_logging
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ from beam_pipelines.rules.refusals import nothing_kept, rejected_listens
 from beam_pipelines.rules.spill import Spill
 from beam_pipelines.rules.tally import DUPLICATES, KEPT, READ, REJECTED, Tally
 from beam_pipelines.sources.base import Source, Unit
-from beam_pipelines.sources.files import find_files
+from beam_pipelines.sources.files import find_files, version_of
 from beam_pipelines.sources.size import estimate_listens
 from beam_pipelines.sources.users import SUFFIXES, check_users_file
 from beam_pipelines.tfds_metadata import write_tfds_metadata
@@ -141,7 +142,8 @@ def find_units(
     units: list[Unit] = []
     for path in files:
         with _named(path, ids):
-            of_file = source.units(path)
+            version = version_of(path)
+            of_file = [replace(unit, version=version) for unit in source.units(path)]
         if not of_file:
             logging.info("%s has no listens in this format: left out", ids.name(str(path)))
         units += of_file

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from beam_pipelines.rules.rows import RawListens
+from beam_pipelines.sources.files import FileVersion
 
 ROWS_PER_BATCH: Final = 2**19
 """Rows read at once: some 100 MB of them, the same again while they are checked."""
 
 BYTES_PER_BATCH: Final = 128 * 2**20
-"""Of Parquet files, as they are stored but not compressed: fewer rows at once where rows are big."""
+"""Of Parquet files, decompressed: fewer rows at once where rows are big."""
 
 BYTES_PER_BLOCK: Final = 32 * 2**20
 """Of text files; a row must be shorter."""
@@ -28,6 +29,8 @@ class Unit:
     """Number of its first row in the file, counted from 1."""
     listens: int | None = None
     """How many it has, where that is known before it is read."""
+    version: FileVersion | None = None
+    """Of the file, when the job began."""
 
 
 class Source(Protocol):

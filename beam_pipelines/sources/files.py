@@ -78,7 +78,9 @@ def _files_below(folder: str, suffixes: Sequence[str], *, flag: str) -> Iterator
     for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         # A link may lead back to where it is.
         entered.add(os.path.realpath(parent))
-        folders[:] = [f for f in folders if os.path.realpath(os.path.join(parent, f)) not in entered]
+        folders[:] = [
+            f for f in folders if os.path.realpath(os.path.join(parent, f)) not in entered
+        ]
         for name in names:
             path = Path(parent, name)
             if suffix_of(path) in suffixes:
@@ -95,7 +97,12 @@ def suffix_of(path: Path) -> str:
 
 def open_stream(path: str) -> Any:
     """The bytes of a file, decompressed as its suffix says."""
-    return pa.input_stream(path, compression=_CODECS.get(Path(path).suffix.lower()))
+    return decompressed(path, path)
+
+
+def decompressed(source: Any, path: str) -> Any:
+    """The bytes of a source (of `pyarrow.input_stream`), as the suffix of the path says."""
+    return pa.input_stream(source, compression=_CODECS.get(Path(path).suffix.lower()))
 
 
 def open_text(path: str) -> Any:

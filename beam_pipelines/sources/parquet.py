@@ -31,15 +31,21 @@ def row_groups(path: Path) -> list[Unit]:
     """A unit a row group with rows. Raises `UserError` for a damaged file."""
     try:
         metadata = pq.read_metadata(path)
-        counts = [metadata.row_group(part).num_rows for part in range(metadata.num_row_groups)]
+        groups = [metadata.row_group(part) for part in range(metadata.num_row_groups)]
     except (pa.ArrowException, OSError) as error:
         raise unreadable(path, error, "damaged or no Parquet file") from error
-    firsts = accumulate(counts, initial=1)
+    firsts = accumulate((group.num_rows for group in groups), initial=1)
     return [
-        Unit(str(path), part, first)
-        for part, (first, count) in enumerate(zip(firsts, counts, strict=False))
-        if count
+        Unit(str(path), part, first, listens=_num_values(group))
+        for part, (first, group) in enumerate(zip(firsts, groups, strict=False))
+        if group.num_rows
     ]
+
+
+def _num_values(group: pq.RowGroupMetaData) -> int:
+    """The rows of a row group, or of the lists in them."""
+    counts = (group.column(column).num_values for column in range(group.num_columns))
+    return max(counts, default=0)
 
 
 def read_row_group(

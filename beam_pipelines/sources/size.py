@@ -41,11 +41,11 @@ def estimate_listens(units: Iterable[Unit]) -> int:
 def _listens_per_byte(path: str) -> float:
     """Of the file as it is stored: objects of JSON, lines of anything else."""
     mark = b"{" if ".json" in Path(path).suffixes else b"\n"
-    listens = 0
-    with open(path, "rb") as file:
-        # What is damaged is named when it is read.
-        with contextlib.suppress(OSError, pa.ArrowInvalid):
-            stream = decompressed(pa.PythonFile(file), path)
-            while file.tell() < _SAMPLE_BYTES and (block := stream.read(_READ_BYTES)):
-                listens += block.count(mark)
-        return listens / file.tell() if listens else 1 / _FEWEST_BYTES
+    listens, stored = 0, 0
+    # What is damaged or gone is named when it is read.
+    with contextlib.suppress(OSError, pa.ArrowInvalid), open(path, "rb") as file:
+        stream = decompressed(pa.PythonFile(file), path)
+        while stored < _SAMPLE_BYTES and (block := stream.read(_READ_BYTES)):
+            listens += block.count(mark)
+            stored = file.tell()
+    return listens / stored if listens else 1 / _FEWEST_BYTES

@@ -19,6 +19,7 @@ from beam_pipelines.rules.rows import RejectedRow
 from beam_pipelines.rules.spill import Part, Spill, to_bytes
 from beam_pipelines.rules.tally import READ, REJECTED, USERS_READ, Example, Tally
 from beam_pipelines.sources.base import Source, Unit
+from beam_pipelines.sources.files import check_unchanged
 from beam_pipelines.sources.users import read_users
 from cosernn_tf.errors import UserError
 
@@ -53,8 +54,10 @@ class ReadListens(beam.DoFn):
     def process(self, unit: Unit) -> Iterator[Any]:
         try:
             hasher = self._ids.hasher()
+            check_unchanged(unit.path, unit.version)
             for raw in self._source.read(unit):
                 yield from self._sorted(check_listens(raw, hasher), unit)
+            check_unchanged(unit.path, unit.version)
         except UserError as error:
             yield TaggedOutput(FAILURES, self._ids.anonymous(str(error), unit.path))
         logging.log_every_n_seconds(
