@@ -11,6 +11,9 @@ MALFORMED: Final = "malformed"
 NOT_A_TRACK: Final = "not_a_track"
 """Reason against a play of something other than music: a podcast, an audiobook, a video."""
 
+_MAX_CHARACTERS: Final = 1_000
+"""That are kept of a malformed row."""
+
 
 @dataclass(frozen=True)
 class RejectedRow:
@@ -36,6 +39,10 @@ class RejectedRow:
     def without_content(self) -> "RejectedRow":
         length = len(self.content or "") if self.length is None else self.length
         return RejectedRow(self.row, self.reason, None, length)
+
+
+def malformed_row(row: int, text: str) -> RejectedRow:
+    return RejectedRow(row, MALFORMED, text[:_MAX_CHARACTERS], len(text))
 
 
 @dataclass(frozen=True)

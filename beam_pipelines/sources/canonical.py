@@ -9,9 +9,10 @@ import pyarrow as pa
 
 from beam_pipelines.rules.rows import RawListens
 from beam_pipelines.sources.base import Unit
+from beam_pipelines.sources.delimited import read_delimited, read_header
 from beam_pipelines.sources.files import suffix_of
+from beam_pipelines.sources.json_lines import check_json_lines, read_json_lines
 from beam_pipelines.sources.parquet import read_row_group, row_groups, schema_of
-from beam_pipelines.sources.text import read_delimited, read_header, read_json_lines
 from cosernn_tf.errors import UserError
 from cosernn_tf.schema import LISTEN_COLUMNS
 
@@ -46,7 +47,9 @@ class CanonicalSource:
         if suffix in _PARQUET:
             self._check(schema_of(path).names, str(path))
             return row_groups(path)
-        if suffix in _CSV + _TSV:
+        if suffix in _JSON_LINES:
+            check_json_lines(str(path))
+        else:
             self._check(read_header(str(path), delimiter=_delimiter(suffix)), str(path))
         return [Unit(str(path))]
 
@@ -55,7 +58,9 @@ class CanonicalSource:
         if suffix in _PARQUET:
             batches = read_row_group(unit, _NAMES)
         elif suffix in _JSON_LINES:
-            batches = read_json_lines(unit.path, text_columns=_TEXT)
+            batches = read_json_lines(
+                unit.path, text_columns=_TEXT, ignored_columns=self.ignored_columns
+            )
         else:
             delimiter = _delimiter(suffix)
             names = read_header(unit.path, delimiter=delimiter)
@@ -81,6 +86,11 @@ class CanonicalSource:
             raise UserError(
                 f"{path} has no column {', '.join(missing)} (it has {', '.join(names)}): a "
                 f"canonical log needs {', '.join(_REQUIRED)}"
+            )
+        if "" in names:
+            raise UserError(
+                f"{path} has a column without a name, number {list(names).index('') + 1}: leave it "
+                "out (pandas: to_csv(index=False)), or give it a name and --ignore_columns"
             )
         unknown = [name for name in names if name not in (*_NAMES, *self.ignored_columns)]
         if unknown:

@@ -12,7 +12,7 @@ from typing import Final
 
 from beam_pipelines.rules.rows import RawListens
 from beam_pipelines.sources.base import Unit
-from beam_pipelines.sources.text import read_delimited, read_first_rows
+from beam_pipelines.sources.delimited import read_delimited, read_first_rows
 from beam_pipelines.sources.times import START_OF_RELATIVE_TIMES, later
 
 _COLUMNS: Final = ("user_id", "track_id", "timestamp")
@@ -29,13 +29,13 @@ class JodieSource:
     def units(self, path: Path) -> list[Unit]:
         if path.stat().st_size == 0:
             return []
-        header, *rows = read_first_rows(str(path), delimiter=",", count=2)
+        header, *rows = read_first_rows(str(path), delimiter=",", count=2, quoted=False)
         if [name.strip() for name in header[2:4]] != _HEADER_ENDS:
             return []
         return [Unit(str(path))] if rows else []
 
     def read(self, unit: Unit) -> Iterator[RawListens]:
-        _, first_row = read_first_rows(unit.path, delimiter=",", count=2)
+        _, first_row = read_first_rows(unit.path, delimiter=",", count=2, quoted=False)
         names = [*_COLUMNS, *(f"feature_{place}" for place in range(len(first_row) - 3))]
         batches = read_delimited(
             unit.path, delimiter=",", names=names, has_header=True, quoted=False, kept=_COLUMNS

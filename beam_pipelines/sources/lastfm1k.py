@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from beam_pipelines.rules.rows import RawListens
 from beam_pipelines.sources.base import Unit
-from beam_pipelines.sources.text import read_delimited, read_first_rows
+from beam_pipelines.sources.delimited import read_delimited, read_first_rows
 
 _NAMES: Final = ("user", "time", "artist_id", "artist_name", "track_id", "track_name")
 _ROWS_TO_TELL: Final = 20

@@ -12,7 +12,7 @@ from typing import Final
 
 from beam_pipelines.rules.rows import RawListens
 from beam_pipelines.sources.base import Unit
-from beam_pipelines.sources.text import read_delimited, read_first_rows
+from beam_pipelines.sources.delimited import read_delimited, read_first_rows
 
 _COLUMNS: Final = ("user_id", "track_id", "timestamp")
 _WITHOUT_HEADER: Final = {

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from beam_pipelines.rules.parsing import parse_int, parse_text
 from beam_pipelines.rules.rows import RawListens
 from beam_pipelines.sources.base import Unit
-from beam_pipelines.sources.text import read_json_objects
+from beam_pipelines.sources.json_lines import read_json_objects
 from cosernn_tf.errors import UserError
 
 _SCHEMA: Final = pa.schema(
@@ -74,6 +74,9 @@ class ListenBrainzSource:
 
 
 def _canonical(columns: dict[str, pa.Array], owner: str | None) -> dict[str, pa.Array]:
+    if not columns:
+        return {}
+
     def text(name: str) -> pa.Array:
         return parse_text(columns[name])[0]
 

@@ -31,10 +31,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_pipelines.rules.parsing import parse_bool, parse_int, parse_time
-from beam_pipelines.rules.rows import NOT_A_TRACK, RawListens, RejectedRow
+from beam_pipelines.rules.rows import NOT_A_TRACK, RawListens, RejectedRow, malformed_row
 from beam_pipelines.sources.base import Unit
 from beam_pipelines.sources.files import open_stream
-from beam_pipelines.sources.text import as_text, malformed_row
+from beam_pipelines.sources.json_lines import as_text
 from beam_pipelines.sources.times import later
 from cosernn_tf.errors import UserError
 

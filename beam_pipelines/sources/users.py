@@ -20,8 +20,8 @@ from beam_pipelines.rules.hashing import IdHasher
 from beam_pipelines.rules.parsing import parse_int, parse_text
 from beam_pipelines.rules.rows import RawListens, RejectedRow
 from beam_pipelines.sources.base import ROWS_PER_BATCH
+from beam_pipelines.sources.delimited import read_delimited, read_first_rows, read_header
 from beam_pipelines.sources.files import suffix_of
-from beam_pipelines.sources.text import read_delimited, read_first_rows, read_header
 from cosernn_tf.errors import UserError
 from cosernn_tf.schema import AGE_UNKNOWN, USER_SCHEMA
 

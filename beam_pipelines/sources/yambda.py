@@ -16,10 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_pipelines.rules.parsing import parse_bool, parse_int
-from beam_pipelines.rules.rows import RawListens, RejectedRow
+from beam_pipelines.rules.rows import RawListens, RejectedRow, malformed_row
 from beam_pipelines.sources.base import Unit
 from beam_pipelines.sources.parquet import read_row_group, row_groups, schema_of
-from beam_pipelines.sources.text import malformed_row
 from beam_pipelines.sources.times import START_OF_RELATIVE_TIMES, later
 
 _NAMES: Final = (

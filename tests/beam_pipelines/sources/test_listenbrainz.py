@@ -5,7 +5,7 @@ import json
 import pytest
 
 from beam_pipelines import sources
-from beam_pipelines.sources import text
+from beam_pipelines.sources import json_lines
 from cosernn_tf.errors import UserError
 
 from ..files import write_bytes
@@ -94,16 +94,16 @@ def test_what_players_send_of_other_types_is_left_out(tmp_path):
 
 
 def test_odd_lines_cost_only_their_piece_and_keep_their_numbers(tmp_path, monkeypatch):
-    monkeypatch.setattr(text, "_FEW_LINES", 3)
-    monkeypatch.setattr(text, "_PIECES", 4)
+    monkeypatch.setattr(json_lines, "_FEW_LINES", 3)
+    monkeypatch.setattr(json_lines, "_PIECES", 4)
     one_by_one = []
-    parse = text._parse_objects_one_by_one
+    parse = json_lines._parse_objects_one_by_one
 
     def count_and_parse(lines, *rest):
         one_by_one.append(len(lines))
         return parse(lines, *rest)
 
-    monkeypatch.setattr(text, "_parse_objects_one_by_one", count_and_parse)
+    monkeypatch.setattr(json_lines, "_parse_objects_one_by_one", count_and_parse)
     lines = [*map(json.dumps, EVEN), "[1]", *map(json.dumps, ODD), '{"user_name": "ro']
     lines[3] = json.dumps({"user_name": "\ud800"})
     path = write_bytes(tmp_path / "9.listens", "\n".join(lines).encode())

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_pipelines import sources
-from beam_pipelines.sources import text
+from beam_pipelines.sources import delimited, json_lines
 from beam_pipelines.sources.files import find_files
 from cosernn_tf.errors import UserError
 
@@ -81,7 +81,8 @@ def test_csv_quirks(tmp_path):
 
 
 def test_row_numbers_hold_over_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr(text, "BYTES_PER_BLOCK", 200)
+    for module in (delimited, json_lines):
+        monkeypatch.setattr(module, "BYTES_PER_BLOCK", 200)
     lines = [f"u,t,{row}" for row in range(1, 101)]
     lines[9], lines[60], lines[61], lines[99] = "bad", "u,t,-1", "bad,bad", "bad"
     path = write_bytes(tmp_path / "log.csv", (HEADER + "\n".join(lines)).encode())
