@@ -51,6 +51,7 @@ setup(
             "cosernn-evaluate = cosernn_tf.evaluate:entry_point",
             "cosernn-build-index = cosernn_tf.build_index:entry_point",
             "cosernn-recommend = cosernn_tf.recommend:entry_point",
+            "cosernn-worker = beam_pipelines.worker:entry_point",
         ]
     },
     classifiers=[

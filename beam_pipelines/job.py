@@ -1,24 +1,22 @@
 """Runs the sessionise pipeline and makes its output official: the library behind the command."""
 
 import contextlib
+import dataclasses
 import json
 import logging as python_logging
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-import apache_beam as beam
 from absl import logging
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
-from apache_beam.runners.runner import create_runner
 
 from beam_pipelines import pipeline as graph
-from beam_pipelines import sources
+from beam_pipelines import runners, sources
 from beam_pipelines.config import SessionizeConfig
-from beam_pipelines.memory import MemoryPlan, plan_memory, plan_threads
+from beam_pipelines.memory import MemoryPlan, plan_memory
 from beam_pipelines.rules.hashing import StoredIds
 from beam_pipelines.rules.refusals import nothing_kept, rejected_listens
 from beam_pipelines.rules.spill import Spill
@@ -32,16 +30,13 @@ from beam_pipelines.transforms.write import REPORT
 from cosernn_tf.errors import UserError
 from cosernn_tf.workspace import MANIFEST, Manifest, Shard, staged
 
-_DIRECT_RUNNER: Final = "DirectRunner"
 _RAW: Final = StoredIds()
-_IN_PROCESS_RUNNER: Final = "FnApiRunner"
-"""What Beam's DirectRunner comes to, but for its attempt to download another one first."""
 
 
 def sessionize(
     config: SessionizeConfig,
     *,
-    runner: str = _DIRECT_RUNNER,
+    runner: str = runners.DIRECT_RUNNER,
     beam_arguments: Sequence[str] = (),
 ) -> Manifest:
     """Turns listens into a directory of session sequences; an older one is replaced as a whole.
@@ -54,7 +49,9 @@ def sessionize(
     Raises:
         UserError: The input cannot be read, or has no listens. The older output stays.
     """
-    options = pipeline_options(runner, beam_arguments, max_memory_mb=config.max_memory_mb)
+    if not runners.is_direct(runner):
+        config = _absolute(config)
+    options = runners.pipeline_options(runner, beam_arguments, max_memory_mb=config.max_memory_mb)
     source = sources.create(config.listens_format, ignored_columns=config.ignore_columns)
     ids = stored_ids(config)
     units, ids = find_units(source, config.listens, ids)
@@ -63,7 +60,7 @@ def sessionize(
     python_logging.getLogger("apache_beam").setLevel(python_logging.WARNING)
     logging.info("Sessionising %d files into %s", len({unit.path for unit in units}), config.output)
     with staged(config.output, marker=MANIFEST) as staging:
-        pipeline = _new_pipeline(options)
+        pipeline = runners.new_pipeline(options)
         with _spill(runner, staging) as spill:
             graph.build(
                 pipeline,
@@ -76,16 +73,26 @@ def sessionize(
                 spill=spill,
                 ids=ids,
             )
-            pipeline.run().wait_until_finish()
+            runners.run(pipeline, runner)
         manifest = _finish(config, staging, ids)
     _log_summary(manifest, config.output)
     return manifest
 
 
+def _absolute(config: SessionizeConfig) -> SessionizeConfig:
+    """The same job for workers that were started elsewhere."""
+    return dataclasses.replace(
+        config,
+        listens=tuple(str(Path(pattern).absolute()) for pattern in config.listens),
+        users=None if config.users is None else str(Path(config.users).absolute()),
+        output=config.output.absolute(),
+    )
+
+
 def _plan(config: SessionizeConfig, options: PipelineOptions, units: Sequence[Unit]) -> MemoryPlan:
     num_listens = estimate_listens(units)
     # What other runners do side by side in a process, they do not say.
-    threads = options.view_as(DirectOptions).direct_num_workers or _processors()
+    threads = options.view_as(DirectOptions).direct_num_workers or runners.processors()
     plan = plan_memory(
         config.max_memory_mb,
         threads=threads,
@@ -104,17 +111,13 @@ def _plan(config: SessionizeConfig, options: PipelineOptions, units: Sequence[Un
 @contextlib.contextmanager
 def _spill(runner: str, staging: Path) -> Iterator[Spill]:
     """To disk where the shuffle would be in this process' memory, else along with the rows."""
-    if not _is_direct(runner):
+    if not runners.is_direct(runner):
         yield Spill()
         return
     directory = staging / "spill"
     directory.mkdir()
     yield Spill(str(directory))
     shutil.rmtree(directory)
-
-
-def _is_direct(runner: str) -> bool:
-    return runner.lower() in (_DIRECT_RUNNER.lower(), _IN_PROCESS_RUNNER.lower())
 
 
 def stored_ids(config: SessionizeConfig) -> StoredIds:
@@ -161,45 +164,6 @@ def _named(path: Path, ids: StoredIds) -> Iterator[None]:
         raise UserError(ids.anonymous(str(error), str(path))) from error
 
 
-def pipeline_options(
-    runner: str, arguments: Sequence[str], *, max_memory_mb: int
-) -> PipelineOptions:
-    """Raises `UserError` for arguments that no part of Beam knows, and for too little memory."""
-    workers = plan_threads(max_memory_mb, processors=_processors())
-    name = _IN_PROCESS_RUNNER if _is_direct(runner) else runner
-    try:
-        create_runner(name)
-    except (ValueError, ImportError, AttributeError) as error:
-        raise UserError(f"--runner={runner} cannot be used: {error}") from error
-    unknown = _unknown_arguments(arguments)
-    if unknown:
-        raise UserError(
-            f"unknown flag {' '.join(unknown)}: --help lists the job's flags; others must be "
-            "pipeline options of Apache Beam"
-        )
-    threads = []
-    if _is_direct(runner) and not any("direct_" in argument for argument in arguments):
-        # NumPy and Arrow work side by side in one process; more processes would each import them.
-        threads = ["--direct_running_mode=multi_threading", f"--direct_num_workers={workers}"]
-    return PipelineOptions([*arguments, *threads, f"--runner={name}"])
-
-
-def _processors() -> int:
-    return os.cpu_count() or 1
-
-
-def _unknown_arguments(arguments: Sequence[str]) -> list[str]:
-    from apache_beam.options.pipeline_options import _BeamArgumentParser
-
-    parser = _BeamArgumentParser(allow_abbrev=False)
-    for options in PipelineOptions.__subclasses__():
-        options._add_argparse_args(parser)
-    try:
-        return list(parser.parse_known_args(list(arguments))[1])
-    except SystemExit as error:
-        raise UserError(f"bad pipeline option in {' '.join(arguments)}") from error
-
-
 def _user_files(pattern: str | None, ids: StoredIds) -> tuple[list[str], StoredIds]:
     if pattern is None:
         return [], ids
@@ -209,13 +173,6 @@ def _user_files(pattern: str | None, ids: StoredIds) -> tuple[list[str], StoredI
         with _named(path, ids):
             check_users_file(path)
     return [str(path) for path in files], ids
-
-
-def _new_pipeline(options: PipelineOptions) -> beam.Pipeline:
-    try:
-        return beam.Pipeline(options=options)
-    except ValueError as error:
-        raise UserError(f"the runner's options do not fit: {error}") from error
 
 
 def _finish(config: SessionizeConfig, staging: Path, ids: StoredIds) -> Manifest:

@@ -119,7 +119,8 @@ def main(argv: list[str]) -> None:
     # Beam takes seconds to import: a bad flag is refused before. It warns of what it lacks for
     # services that this job does not use.
     python_logging.disable(python_logging.WARNING)
-    from beam_pipelines.job import pipeline_options, sessionize
+    from beam_pipelines.job import sessionize
+    from beam_pipelines.runners import pipeline_options
 
     python_logging.disable(python_logging.NOTSET)
 

@@ -1,0 +1,127 @@
+"""Which Beam runner does the work: its options, and its way of telling that it failed."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import apache_beam as beam
+import grpc
+from absl import logging
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import create_runner
+
+from beam_pipelines.memory import plan_threads
+from cosernn_tf.errors import UserError
+
+DIRECT_RUNNER: Final = "DirectRunner"
+_IN_PROCESS_RUNNER: Final = "FnApiRunner"
+"""What Beam's DirectRunner comes to, but for its attempt to download another one first."""
+
+_PRISM: Final = "github.com/apache/beam/sdks/v2/go/cmd/prism"
+_DOWNLOADED: Final = {
+    "prismrunner": (
+        "prism_location",
+        f"a Prism binary, as `go install {_PRISM}@v{beam.__version__}` builds it",
+    ),
+    "flinkrunner": ("flink_job_server_jar", "the jar of Beam's job server for Flink"),
+    "sparkrunner": ("spark_job_server_jar", "the jar of Beam's job server for Spark"),
+    "portablerunner": (None, ""),
+}
+"""By runner: the option that names what Beam would download without it, and what that is."""
+
+
+def is_direct(runner: str) -> bool:
+    """Whether the work is done in this process."""
+    return runner.lower() in (DIRECT_RUNNER.lower(), _IN_PROCESS_RUNNER.lower())
+
+
+def processors() -> int:
+    return os.cpu_count() or 1
+
+
+def pipeline_options(
+    runner: str, arguments: Sequence[str], *, max_memory_mb: int
+) -> PipelineOptions:
+    """Raises `UserError` for arguments that no part of Beam knows, and for too little memory."""
+    workers = plan_threads(max_memory_mb, processors=processors())
+    name = _IN_PROCESS_RUNNER if is_direct(runner) else runner
+    try:
+        create_runner(name)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise UserError(f"--runner={runner} cannot be used: {error}") from error
+    unknown = _unknown_arguments(arguments)
+    if unknown:
+        raise UserError(
+            f"unknown flag {' '.join(unknown)}: --help lists the job's flags; others must be "
+            "pipeline options of Apache Beam"
+        )
+    threads = []
+    if is_direct(runner) and not any("direct_" in argument for argument in arguments):
+        # NumPy and Arrow work side by side in one process; more processes would each import them.
+        threads = ["--direct_running_mode=multi_threading", f"--direct_num_workers={workers}"]
+    options = PipelineOptions([*arguments, *threads, f"--runner={name}"])
+    _require_no_download(runner, options.get_all_options())
+    return options
+
+
+def _unknown_arguments(arguments: Sequence[str]) -> list[str]:
+    from apache_beam.options.pipeline_options import _BeamArgumentParser
+
+    parser = _BeamArgumentParser(allow_abbrev=False)
+    for options in PipelineOptions.__subclasses__():
+        options._add_argparse_args(parser)
+    try:
+        return list(parser.parse_known_args(list(arguments))[1])
+    except SystemExit as error:
+        raise UserError(f"bad pipeline option in {' '.join(arguments)}") from error
+
+
+def _require_no_download(runner: str, options: dict[str, Any]) -> None:
+    name = runner.lower().rpartition(".")[2]
+    if name not in _DOWNLOADED or options["job_endpoint"]:
+        return
+    option, what = _DOWNLOADED[name]
+    if option is None:
+        raise UserError(f"--runner={runner} needs --job_endpoint=HOST:PORT of a Beam job server")
+    if options[option] is None:
+        raise UserError(
+            f"--runner={runner} needs --{option}={what}, or --job_endpoint=HOST:PORT of one that "
+            "runs: this job downloads nothing"
+        )
+    if not Path(options[option]).is_file():
+        raise UserError(
+            f"--{option}={options[option]} does not exist: give {what}; this job downloads nothing"
+        )
+
+
+def new_pipeline(options: PipelineOptions) -> beam.Pipeline:
+    """Raises `UserError` for options that do not go together."""
+    try:
+        return beam.Pipeline(options=options)
+    except ValueError as error:
+        raise UserError(f"the runner's options do not fit: {error}") from error
+
+
+def run(pipeline: beam.Pipeline, runner: str) -> None:
+    """Runs a pipeline to its end. A job on a cluster is cancelled when this is interrupted.
+
+    Raises:
+        UserError: The cluster cannot be reached, or has given the job up.
+    """
+    if is_direct(runner):
+        pipeline.run().wait_until_finish()
+        return
+    try:
+        result = pipeline.run()
+        logging.info("The job runs on %s", runner)
+        try:
+            result.wait_until_finish()
+        except KeyboardInterrupt:
+            result.cancel()
+            raise
+    except grpc.FutureTimeoutError as error:
+        raise UserError(f"--runner={runner}: its job server does not answer") from error
+    except (grpc.RpcError, RuntimeError) as error:
+        reason = next(iter(str(error).splitlines()), "")
+        raise UserError(f"--runner={runner} has given up: {reason}; its logs have more") from error

@@ -1,0 +1,65 @@
+"""Which runners are refused and why; what they do is tested in tests/runners."""
+
+import re
+import socket
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PortableOptions, StandardOptions
+
+from beam_pipelines import runners
+from cosernn_tf.errors import UserError
+
+ENDPOINT = "--job_endpoint=127.0.0.1:8099"
+
+
+@pytest.mark.parametrize(
+    ("runner", "arguments", "text"),
+    [
+        ("PortableRunner", [], "PortableRunner needs --job_endpoint"),
+        ("FlinkRunner", [], "needs --flink_job_server_jar"),
+        ("FlinkRunner", ["--flink_job_server_jar=no.jar"], "no.jar does not exist"),
+        ("sparkrunner", ["--parallelism=2"], "needs --spark_job_server_jar"),
+        (
+            "PrismRunner",
+            [],
+            f"go install github.com/apache/beam/sdks/v2/go/cmd/prism@v{beam.__version__}",
+        ),
+        ("PrismRunner", ["--prism_location=https://host/prism.zip"], "downloads nothing"),
+        ("apache_beam.runners.portability.prism_runner.PrismRunner", [], "--prism_location"),
+        ("FlinkRunner", [ENDPOINT, "--paralelism=2"], "unknown flag --paralelism=2"),
+        ("FlinkRunner", [ENDPOINT, "--parallelism=two"], "bad pipeline option"),
+    ],
+)
+def test_what_cannot_run_is_refused_and_nothing_is_downloaded(runner, arguments, text):
+    with pytest.raises(UserError, match=re.escape(text)):
+        runners.pipeline_options(runner, arguments, max_memory_mb=1024)
+
+
+@pytest.mark.parametrize("runner", ["FlinkRunner", "PortableRunner", "SparkRunner", "PrismRunner"])
+def test_the_options_of_a_cluster_are_taken_as_they_are(runner):
+    arguments = [
+        ENDPOINT,
+        "--flink_master=127.0.0.1:8081",
+        "--environment_type=EXTERNAL",
+        "--environment_config=127.0.0.1:50000",
+        "--parallelism=4",
+        "--sdk_worker_parallelism=2",
+    ]
+    options = runners.pipeline_options(runner, arguments, max_memory_mb=1024)
+    assert options.view_as(StandardOptions).runner == runner
+    assert options.view_as(PortableOptions).job_endpoint == "127.0.0.1:8099"
+    assert options.view_as(PortableOptions).environment_type == "EXTERNAL"
+    assert options.get_all_options()["flink_master"] == "127.0.0.1:8081"
+    assert not any("direct" in name for name in options.get_all_options(drop_default=True))
+
+
+def test_a_job_server_that_does_not_answer_is_an_error_of_one_line():
+    with socket.socket() as taken:  # Nobody listens here, nor can.
+        taken.bind(("127.0.0.1", 0))
+        arguments = [f"--job_endpoint=127.0.0.1:{taken.getsockname()[1]}", "--job_server_timeout=1"]
+        options = runners.pipeline_options("PortableRunner", arguments, max_memory_mb=1024)
+        pipeline = runners.new_pipeline(options)
+        _ = pipeline | beam.Create([1])
+        with pytest.raises(UserError, match="its job server does not answer"):
+            runners.run(pipeline, "PortableRunner")
