@@ -7,7 +7,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SOURCES := beam_pipelines cosernn_tf experiments tests
+SOURCES := beam_pipelines benchmarks cosernn_tf experiments tests
 # TensorFlow's start-up notices drown a newcomer's first output.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
