@@ -12,9 +12,10 @@ from beam_pipelines.config import SessionizeConfig
 from beam_pipelines.job import sessionize
 from benchmarks import beam_per_listen, polars_sessionize
 from benchmarks.logs import LISTENS, LogConfig, Skew, write_log
-from cosernn_tf.dataset import _split_records, parse_records, read_all
+from cosernn_tf.dataset import read_all
+from cosernn_tf.record_reader import read_records
 from cosernn_tf.schema import MAX_TRACKS_PER_SESSION, SESSION_FEATURES, Per
-from cosernn_tf.table import SessionTable
+from cosernn_tf.table import SessionTable, concatenate
 from cosernn_tf.workspace import SessionsDirectory, open_sessions
 
 Users = dict[bytes, dict[str, Any]]
@@ -59,7 +60,10 @@ def test_the_log_has_what_could_go_wrong(log, ours):
     assert (table.stream_source == 0).any()
 
 
-def test_the_polars_peer_finds_our_sessions(log, ours, tmp_path):
+@pytest.mark.parametrize("key_bits", [64, 20])
+def test_the_polars_peer_finds_our_sessions(log, ours, tmp_path, monkeypatch, key_bits):
+    # With few bits, ids and times do not fit into one key to sort by.
+    monkeypatch.setattr(polars_sessionize, "_KEY_BITS", key_bits)
     polars_sessionize.sessionize(log, tmp_path)
     found: Users = {}
     for row in pl.read_parquet(tmp_path / polars_sessionize.SESSIONS).iter_rows(named=True):
@@ -80,8 +84,7 @@ def padded(lists: list[list[int]]) -> list[list[int]]:
 def test_beam_per_listen_finds_our_sessions(log, ours, tmp_path):
     beam_per_listen.sessionize(log, tmp_path)
     shards = sorted(tmp_path.glob(f"{beam_per_listen.RECORDS}-*"))
-    records = [record for path in shards for record in _split_records(path.read_bytes())]
-    table = parse_records(records)
+    table = concatenate([read_records(path.read_bytes(), where=path) for path in shards])
     assert users_of(table) == users_of(read_all(ours))
     (tracks,) = tmp_path.glob(f"{beam_per_listen.TRACKS}-*")
     assert tracks.read_text().splitlines() == ours.tracks["track_id"].to_pylist()
