@@ -195,7 +195,7 @@ def example(sequence: Sequence, tracks: dict[str, int], sources: dict[str, int])
     proto.features.feature["user_id"].bytes_list.value.append(user_id.encode())
     for name, values in features.items():
         proto.features.feature[name].int64_list.value.extend(values)
-    data: bytes = proto.SerializeToString()
+    data: bytes = proto.SerializeToString(deterministic=True)
     return data
 
 
