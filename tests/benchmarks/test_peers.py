@@ -1,5 +1,6 @@
 """The peers do the work that they are compared on: their sessions are those of our job."""
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,16 @@ import pytest
 
 from beam_pipelines.config import SessionizeConfig
 from beam_pipelines.job import sessionize
-from benchmarks import beam_per_listen, polars_sessionize
+from benchmarks import polars_sessionize
+from benchmarks.contenders import PER_LISTEN, contender, read_counts
 from benchmarks.logs import LISTENS, LogConfig, Skew, write_log
 from cosernn_tf.dataset import read_all
 from cosernn_tf.record_reader import read_records
 from cosernn_tf.schema import MAX_TRACKS_PER_SESSION, SESSION_FEATURES, Per
 from cosernn_tf.table import SessionTable, concatenate
 from cosernn_tf.workspace import SessionsDirectory, open_sessions
+
+ROOT = Path(__file__).parents[2]
 
 Users = dict[bytes, dict[str, Any]]
 
@@ -34,10 +38,10 @@ def users_of(table: SessionTable) -> Users:
     return users
 
 
-@pytest.fixture(scope="module", params=[Skew.BALANCED, Skew.ONE_USER])
-def log(request, tmp_path_factory) -> Path:
+@pytest.fixture(scope="module")
+def log(tmp_path_factory) -> Path:
     directory = tmp_path_factory.mktemp("log") / "log"
-    write_log(LogConfig(num_listens=20_000, skew=request.param, num_files=3), directory)
+    write_log(LogConfig(num_listens=20_000, skew=Skew.ONE_USER, num_files=3), directory)
     return directory / LISTENS
 
 
@@ -82,11 +86,13 @@ def padded(lists: list[list[int]]) -> list[list[int]]:
 
 
 def test_beam_per_listen_finds_our_sessions(log, ours, tmp_path):
-    beam_per_listen.sessionize(log, tmp_path)
-    shards = sorted(tmp_path.glob(f"{beam_per_listen.RECORDS}-*"))
+    command = contender(PER_LISTEN).command(listens=log, output=tmp_path)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    shards = sorted(tmp_path.glob("sessions-*"))
     table = concatenate([read_records(path.read_bytes(), where=path) for path in shards])
     assert users_of(table) == users_of(read_all(ours))
-    (tracks,) = tmp_path.glob(f"{beam_per_listen.TRACKS}-*")
+    (tracks,) = tmp_path.glob("tracks-*")
     assert tracks.read_text().splitlines() == ours.tracks["track_id"].to_pylist()
-    (sources,) = tmp_path.glob(f"{beam_per_listen.STREAM_SOURCES}-*")
+    (sources,) = tmp_path.glob("stream_sources-*")
     assert tuple(sources.read_text().splitlines()) == ours.stream_sources
+    assert read_counts(tmp_path) == read_counts(ours.path)
