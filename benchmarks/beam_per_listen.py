@@ -22,7 +22,7 @@ from apache_beam.metrics import Metrics, MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsSingleton
 
-from benchmarks import contender
+from benchmarks import peer
 from cosernn_tf.schema import (
     AGE_UNKNOWN,
     DEVICES,
@@ -229,4 +229,4 @@ def sessionize(listens: Path, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    contender.run(sessionize, description=__doc__)
+    peer.run(sessionize, description=__doc__)

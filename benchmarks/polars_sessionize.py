@@ -15,7 +15,7 @@ from typing import Final
 
 import polars as pl
 
-from benchmarks import contender
+from benchmarks import peer
 from cosernn_tf.schema import (
     DEVICES,
     MAX_TRACKS_PER_SESSION,
@@ -182,4 +182,4 @@ def _largest(values: pl.Series) -> int:
 
 
 if __name__ == "__main__":
-    contender.run(sessionize, description=__doc__)
+    peer.run(sessionize, description=__doc__)

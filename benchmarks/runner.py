@@ -68,8 +68,8 @@ class BenchmarkConfig:
     repeats: int | None = None
     per_listen_repeats: int = 1
     max_memory_mb: int | None = None
-    also: tuple[str, ...] = ()
-    """`NAME=COMMAND` of more contenders, for `compare`."""
+    also: str | None = None
+    """`NAME=COMMAND` of one more contender, for `compare`."""
     seed: int = 11
     keep_logs: bool = False
 
@@ -78,12 +78,13 @@ class BenchmarkConfig:
             require(size >= 1, f"--num_listens={size} must be at least 1")
         require(
             self.mode is Mode.SCALE or len(self.sizes) <= 1,
-            f"--num_listens must be given once with --mode={self.mode}",
+            f"--num_listens must be one number with --mode={self.mode}",
         )
         require(self.repeats is None or self.repeats >= 1, "--repeats must be at least 1")
         require(self.per_listen_repeats >= 0, "--per_listen_repeats must be at least 0")
         require(self.mode is Mode.COMPARE or not self.also, "--also is for --mode=compare only")
-        _ = [parse_contender(text) for text in self.also]
+        if self.also is not None:
+            parse_contender(self.also)
 
     @property
     def rounds(self) -> int:
@@ -96,7 +97,8 @@ class BenchmarkConfig:
         if self.mode is not Mode.COMPARE:
             return [ours]
         slow = [contender(PER_LISTEN)] if number < self.per_listen_repeats else []
-        return [ours, contender(POLARS), *map(parse_contender, self.also), *slow]
+        also = [] if self.also is None else [parse_contender(self.also)]
+        return [ours, contender(POLARS), *also, *slow]
 
     def logs(self) -> list["Log"]:
         skews = ("one_user", "one_track") if self.mode is Mode.SKEW else ()
@@ -105,6 +107,13 @@ class BenchmarkConfig:
             for size in self.sizes or _SIZES[self.mode]
             for skew in (_BALANCED, *skews)
         ]
+
+
+def parse_sizes(texts: Sequence[str]) -> tuple[int, ...]:
+    """Raises `UserError` for what is no number."""
+    for text in texts:
+        require(text.isdecimal(), f"--num_listens={text} must be a number, or several for scale")
+    return tuple(map(int, texts))
 
 
 @dataclass(frozen=True)

@@ -26,15 +26,15 @@ from pathlib import Path
 
 from absl import flags
 
-from benchmarks.runner import BenchmarkConfig, Mode, benchmark
+from benchmarks.runner import BenchmarkConfig, Mode, benchmark, parse_sizes
 from cosernn_tf import cli
 
 flags.declare_key_flag("workspace")
 _MODE = flags.DEFINE_enum_class("mode", Mode.COMPARE, Mode, "What is compared (see above).")
-_NUM_LISTENS = flags.DEFINE_multi_integer(
+_NUM_LISTENS = flags.DEFINE_list(
     "num_listens",
     [],
-    "Listens in a log, in place of the mode's; of scale, it may be given several times.",
+    "Listens in a log, in place of the mode's; for scale several, comma-separated.",
 )
 _REPEATS = flags.DEFINE_integer(
     "repeats", None, "Rounds; by default 5 of compare, 3 of scale and of skew, 1 of huge."
@@ -47,11 +47,11 @@ _PER_LISTEN_REPEATS = flags.DEFINE_integer(
 _MAX_MEMORY_MB = flags.DEFINE_integer(
     "max_memory_mb", None, "--max_memory_mb of our job; its default by default."
 )
-_ALSO = flags.DEFINE_multi_string(
+_ALSO = flags.DEFINE_string(
     "also",
-    [],
+    None,
     "One more program for compare, NAME=COMMAND: {listens} in it becomes a directory of Parquet "
-    "files, {output} a directory to write. It may be given several times.",
+    "files, {output} a directory to write.",
 )
 _SEED = flags.DEFINE_integer("seed", 11, "Of the logs: equal seeds give equal rows.")
 _KEEP_LOGS = flags.DEFINE_boolean(
@@ -64,11 +64,11 @@ def main(argv: list[str]) -> None:
     config = BenchmarkConfig(
         directory=Path(cli.WORKSPACE.value) / "benchmarks",
         mode=_MODE.value,
-        sizes=tuple(_NUM_LISTENS.value),
+        sizes=parse_sizes(_NUM_LISTENS.value),
         repeats=_REPEATS.value,
         per_listen_repeats=_PER_LISTEN_REPEATS.value,
         max_memory_mb=_MAX_MEMORY_MB.value,
-        also=tuple(_ALSO.value),
+        also=_ALSO.value,
         seed=_SEED.value,
         keep_logs=_KEEP_LOGS.value,
     )

@@ -17,6 +17,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("cosernn_tf", "beam_pipelines", "experiments")
 
+MEASURED_WITH = ("benchmarks.make_log", "benchmarks.sessionize")
+"""Entry points outside of the packages: the rules of imports are not for them."""
+
 MAX_LINES = 400
 
 LIGHT = ("cosernn_tf.schema", "cosernn_tf.config", "cosernn_tf.sessions")
@@ -267,7 +270,7 @@ print(json.dumps({{
 """
 
 
-@pytest.mark.parametrize("module", entry_points())
+@pytest.mark.parametrize("module", [*entry_points(), *MEASURED_WITH])
 def test_an_entry_point_refuses_bad_flags_at_once_and_explains_each(module):
     """Importing it defines the flags, and imports nothing heavy: that is for after the checks."""
     found = json.loads(run_without(HEAVY, _FLAGS_OF_MODULE.format(module=module)))

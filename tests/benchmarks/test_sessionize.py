@@ -104,7 +104,8 @@ def test_help_says_what_is_measured():
     ("flag", "text"),
     [
         ("--num_listens=0", "--num_listens=0 must be at least 1"),
-        ("--num_listens=many", "--num_listens=many"),
+        ("--num_listens=many", "--num_listens=many must be a number"),
+        ("--num_listens=10,20", "--num_listens must be one number with --mode=compare"),
         ("--repeats=0", "--repeats must be at least 1"),
         ("--also=grep {listens}", "must be NAME=COMMAND"),
         ("--mode=fast", "--mode=fast"),
