@@ -1,4 +1,4 @@
-"""The one error that a person is meant to read."""
+"""The one error that a person is meant to read, and text that is safe on a line of it."""
 
 
 class UserError(Exception):
@@ -8,3 +8,8 @@ class UserError(Exception):
     and exit with code 2 (`cosernn_tf.cli.run`); any other exception is a bug and keeps its
     traceback.
     """
+
+
+def on_a_line(text: str) -> str:
+    """Text of a log as it may stand in a line for people: what does not print is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

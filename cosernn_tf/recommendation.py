@@ -14,6 +14,7 @@ import numpy as np
 
 from cosernn_tf.config import require
 from cosernn_tf.dataset import read_user
+from cosernn_tf.errors import on_a_line
 from cosernn_tf.features import embed_sessions
 from cosernn_tf.prediction import Predictor
 from cosernn_tf.retrieval.index import TrackIndex, open_index
@@ -73,15 +74,17 @@ class Recommendation:
             else f", attention on the long-term embedding: {self.long_term_attention:.2f}"
         )
         history = f"earlier sessions: {self.earlier_sessions or 'none (cold start)'}"
-        width = max(len("track"), *(len(track.track_id) for track in self.tracks))
+        names = [on_a_line(track.track_id) for track in self.tracks]
+        width = max(map(len, ["track", *names]))
         lines = [
-            f"{self.user} on {self.device} at {self.at} ({self.day_of_week}, {self.hour:02}h)",
+            f"{on_a_line(self.user)} on {self.device} at {self.at} "
+            f"({self.day_of_week}, {self.hour:02}h)",
             f"run: {self.run}, {history}{attention}",
             "",
             f"{'rank':>4}  {'track':<{width}}  {'score':>6}",
             *(
-                f"{track.rank:>4}  {track.track_id:<{width}}  {track.score:>6.3f}"
-                for track in self.tracks
+                f"{track.rank:>4}  {name:<{width}}  {track.score:>6.3f}"
+                for track, name in zip(self.tracks, names, strict=True)
             ),
         ]
         return "\n".join(lines)

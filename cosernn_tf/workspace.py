@@ -11,8 +11,9 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -170,7 +171,7 @@ class SessionsDirectory:
         return self.manifest.vocabularies[TRACK_VOCABULARY]
 
     def _lines(self, name: str) -> tuple[str, ...]:
-        return tuple(self._checked(name).decode().removesuffix("\n").split("\n"))
+        return from_lines(self._checked(name))
 
     def _checked(self, name: str) -> bytes:
         path = self.path / name
@@ -197,6 +198,28 @@ def open_sessions(path: Path) -> SessionsDirectory:
             )
     text = (path / MANIFEST).read_text(encoding="utf-8")
     return SessionsDirectory(path, Manifest.from_json(text, where=path / MANIFEST))
+
+
+_ESCAPES: Final = (("\\", "\\\\"), ("\n", "\\n"), ("\r", "\\r"))
+
+
+def to_lines(values: Iterable[str]) -> bytes:
+    r"""A value a line, whatever it holds: a line's end in it is `\n` or `\r`, a backslash `\\`."""
+    lines = []
+    for value in values:
+        for character, escape in _ESCAPES:
+            value = value.replace(character, escape)
+        lines.append(value + "\n")
+    return "".join(lines).encode()
+
+
+def from_lines(data: bytes) -> tuple[str, ...]:
+    """The values of `to_lines`."""
+    meanings = {escape: character for character, escape in _ESCAPES}
+    return tuple(
+        re.sub(r"\\[\\nr]", lambda escape: meanings[escape[0]], line)
+        for line in data.decode().removesuffix("\n").split("\n")
+    )
 
 
 def sha256(data: bytes) -> str:

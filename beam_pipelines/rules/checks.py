@@ -34,6 +34,9 @@ CLEAN_SCHEMA: Final = pa.schema(
 LAST_TIMESTAMP: Final = int(datetime.datetime(2100, 12, 31, tzinfo=datetime.UTC).timestamp())
 """A later time is one in milliseconds, most likely."""
 _MAX_UTC_OFFSET_MINUTES: Final = 18 * 60
+MAX_TEXT_BYTES: Final = 64 * 1024
+"""Of an id or a stream source, in UTF-8; what is longer is no name, but most likely many rows that
+a quotation mark without its partner has made one."""
 
 _MAX_CHARACTERS: Final = 1_000
 """That are kept of a value of a rejected row."""
@@ -72,7 +75,7 @@ def check_listens(raw: RawListens, hasher: IdHasher | None = None) -> CheckedLis
 
     A row is rejected if it has no user, track or time, if a value cannot be read as its column's
     type, or if it is out of range: a time before 1970 or after 2100, a negative duration, an
-    offset of more than 18 hours.
+    offset of more than 18 hours, text of more than `MAX_TEXT_BYTES`.
 
     Args:
         raw: The batch.
@@ -97,6 +100,9 @@ def check_listens(raw: RawListens, hasher: IdHasher | None = None) -> CheckedLis
         if not column.nullable:
             is_null = parsed[column.name].is_null().to_numpy(zero_copy_only=False)
             reasons.add(f"missing_{column.name}", is_null)
+        if pa.types.is_string(column.type):
+            size = pc.fill_null(pc.binary_length(parsed[column.name]), 0)
+            reasons.add(f"too_long_{column.name}", size.to_numpy() > MAX_TEXT_BYTES)
 
     timestamp = _numbers(parsed["timestamp"])
     is_outside = (timestamp < 0) | (timestamp > LAST_TIMESTAMP)

@@ -6,6 +6,7 @@ trimmed, but for ids and names.
 """
 
 import datetime
+import uuid
 from typing import Any, Final
 
 import numpy as np
@@ -22,14 +23,16 @@ _PER_SECOND: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def parse_text(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
-    """As string; bad where bytes are not UTF-8, and all of a type that has no one text.
+    """As string, byte for byte; bad where bytes are not UTF-8, and all of a type without one text.
 
     Of floats, 1e3 and 1000.0 are the same id; times and truth values are none.
     """
     column = _plain(column)
+    if isinstance(column.type, pa.UuidType):
+        column = _uuids_as_text(column)
     if _is_text(column.type):
         column, bad = _decode(column)
-    elif pa.types.is_integer(column.type) or pa.types.is_decimal(column.type):
+    elif pa.types.is_integer(column.type) or _is_whole_decimal(column.type):
         column, bad = column.cast(pa.string()), np.zeros(len(column), bool)
     else:
         return pa.nulls(len(column), pa.string()), _mask(column.is_valid())
@@ -167,11 +170,24 @@ def _is_text(type_: pa.DataType) -> bool:
     )
 
 
+def _is_whole_decimal(type_: pa.DataType) -> bool:
+    return pa.types.is_decimal(type_) and type_.scale == 0
+
+
 def _trimmed(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
     """Trimmed text, null where empty, and which rows are bad."""
+    if pa.types.is_decimal(column.type):
+        column = column.cast(pa.string())
     text, bad = parse_text(column)
     text = pc.utf8_trim_whitespace(text)
     return pc.if_else(pc.equal(text, ""), None, text), bad
+
+
+def _uuids_as_text(column: pa.Array) -> pa.Array:
+    """In the usual form, each distinct one once."""
+    encoded = column.storage.dictionary_encode()
+    texts = [str(uuid.UUID(bytes=value)) for value in encoded.dictionary.to_pylist()]
+    return pa.array(texts, pa.string()).take(encoded.indices)
 
 
 def _decode(column: pa.Array) -> tuple[pa.Array, np.ndarray]:

@@ -5,6 +5,7 @@ from typing import Final
 
 from beam_pipelines.rules.rows import NOT_A_TRACK
 from beam_pipelines.rules.tally import READ, REJECTED, REJECTED_USERS, USERS_READ, Example, Tally
+from cosernn_tf.errors import on_a_line
 
 _REASONS_SHOWN: Final = 3
 _CHARACTERS_SHOWN: Final = 240
@@ -91,7 +92,5 @@ def _shown(reason: str, example: Example) -> str:
 
 def example_of(file: str, row: int, content: str) -> Example:
     """An example on one line, whatever the row holds."""
-    start = content[:_CHARACTERS_SHOWN]
     more = "…" * (len(content) > _CHARACTERS_SHOWN)
-    visible = [c if c.isprintable() else c.encode("unicode_escape").decode() for c in start]
-    return Example(file, row, "".join(visible) + more)
+    return Example(file, row, on_a_line(content[:_CHARACTERS_SHOWN]) + more)

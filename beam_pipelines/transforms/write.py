@@ -26,7 +26,12 @@ from beam_pipelines.transforms.vocabulary import RANKS, Vocabulary
 from cosernn_tf.records import framed_records
 from cosernn_tf.schema import DEVICES, TRACK_CUT
 from cosernn_tf.sessions import recode
-from cosernn_tf.workspace import DEVICE_VOCABULARY, STREAM_SOURCE_VOCABULARY, TRACK_VOCABULARY
+from cosernn_tf.workspace import (
+    DEVICE_VOCABULARY,
+    STREAM_SOURCE_VOCABULARY,
+    TRACK_VOCABULARY,
+    to_lines,
+)
 
 REPORT: Final = "report.json"
 """What the steps say of what they wrote; read and removed by the job."""
@@ -138,8 +143,8 @@ class WriteVocabulary(beam.DoFn):
 
     def process(self, vocabulary: Vocabulary) -> Iterator[dict[str, Any]]:
         files = {
-            DEVICE_VOCABULARY: _lines(DEVICES),
-            STREAM_SOURCE_VOCABULARY: _lines(vocabulary.stream_sources),
+            DEVICE_VOCABULARY: to_lines(DEVICES),
+            STREAM_SOURCE_VOCABULARY: to_lines(vocabulary.stream_sources),
         }
         written = {
             name: write_whole(self._directory / name, [data]) for name, data in files.items()
@@ -241,8 +246,3 @@ def write_whole(path: Path, blocks: Iterable[bytes]) -> Written:
         for block in blocks:
             file.write(block)
     return file.written
-
-
-def _lines(values: Iterable[str]) -> bytes:
-    # A vocabulary has a value a line, whatever the value holds.
-    return "".join(" ".join(value.split("\n")) + "\n" for value in values).encode()

@@ -44,13 +44,14 @@ u1,t1,1554100000,5,web,100,5000,
 u1,t1,1554100000,5,web,100,0,perhaps
 u1,t1,1554100000
 """
+LONG_ROW = f"{'u' * 2**17},t1,1554100000,5,web,100,0,\n"
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
     """A folder with a workspace, made by the jobs but for the training."""
     root = tmp_path_factory.mktemp("page")
-    lines = [LISTENS, BAD_ROWS]
+    lines = [LISTENS, BAD_ROWS, LONG_ROW]
     for number in range(400):
         start = 1_554_100_000 + 5_000 * number
         device = ("mobile", "DESKTOP", "fridge")[number % 3]
@@ -182,13 +183,13 @@ def test_every_field_and_counter_of_the_manifest_is_there(root):
     counters = open_sessions(root / "workspace/sessions").manifest.counters
     documented = set(re.findall(r"`(\w*(?:[a-z]|<column>))`", text))
     for name in counters:
-        columns = re.sub(r"^(rejected_(?:missing|bad|negative))_.*", r"\1_<column>", name)
+        columns = re.sub(r"^(rejected_(?:missing|bad|negative|too_long))_.*", r"\1_<column>", name)
         assert name in documented or columns in documented, name
     # The log has one of each kind that the page tells of.
     met = {name for name, number in counters.items() if number}
     rejected = {name for name in documented if name.startswith("rejected_") and "<" not in name}
     assert rejected - met == {"rejected_not_a_track"}
-    assert {"rejected_missing_user_id", "rejected_bad_skipped"} <= met
+    assert {"rejected_missing_user_id", "rejected_bad_skipped", "rejected_too_long_user_id"} <= met
     assert {"rejected_negative_ms_played", "devices_other", "users_duplicates"} <= met
 
 
