@@ -12,6 +12,8 @@ from enum import StrEnum
 from typing import Final
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from cosernn_tf.schema import (
     MAX_TRACKS_PER_SESSION,
@@ -29,6 +31,7 @@ SKIP_MS: Final = 30_000
 """A listen that is played for less counts as skipped where the log does not say (decision 2)."""
 
 _KEY_BITS: Final = 63
+_DIGIT_BITS: Final = 16
 
 _FIRST_WEEKDAY: Final = 3
 """1 January 1970 was a Thursday."""
@@ -47,7 +50,8 @@ class SkipRule(StrEnum):
 class Listens:
     """n listens of whole users, columns as in `schema.LISTEN_COLUMNS`, each (n,); `NULL` is null.
 
-    Ids are codes, the rows of sorted lists of distinct ids: comparing codes compares ids.
+    Ids are codes, the rows of lists of distinct ids. Those of users and stream sources are sorted:
+    comparing codes compares ids.
     """
 
     user: np.ndarray
@@ -80,24 +84,32 @@ class Sessions:
     """(n,) row of the table."""
 
 
-def in_order(listens: Listens) -> Listens:
+def in_order(listens: Listens, track_id: pa.Array | None = None) -> Listens:
     """The listens by (user, timestamp, track), without duplicates (decision 1).
 
     Of listens equal in these three, that which was played longest is kept, then by the other
     columns, so that the choice does not depend on the order of the rows.
+
+    Args:
+        listens: In any order.
+        track_id: (tracks,) ids of the codes of tracks, if these are not in the order of the ids.
     """
-    rows = _sort(listens)
-    equals_last = np.zeros(len(rows), bool)
-    equals_last[1:] = np.logical_and.reduce(
-        [
-            column[rows[1:]] == column[rows[:-1]]
-            for column in (listens.track, listens.timestamp, listens.user)
-        ]
-    )
-    (repeated,) = np.nonzero(equals_last)
+    rows, is_tied = _by_user_and_time(listens)
+    (tied,) = np.nonzero(is_tied)
+    if not len(tied):
+        return listens.take(rows)
+    places = np.union1d(tied, tied - 1)
+    track = listens.track[rows[places]]
+    group = np.cumsum(~is_tied)[places]
+    rank = track if track_id is None else _ranks(track, track_id)
+    rows[places] = rows[places][np.lexsort((rank, group))]
+
+    repeated = tied[listens.track[rows[tied]] == listens.track[rows[tied - 1]]]
     if not len(repeated):
         return listens.take(rows)
     # Only rows of groups with duplicates are sorted by all columns.
+    equals_last = np.zeros(len(rows), bool)
+    equals_last[repeated] = True
     involved = np.union1d(repeated, repeated - 1)
     group = np.cumsum(~equals_last)[involved]
     part = listens.take(rows[involved])
@@ -110,20 +122,44 @@ def in_order(listens: Listens) -> Listens:
     return listens.take(rows[~equals_last])
 
 
-def _sort(listens: Listens) -> np.ndarray:
-    """(n,) rows by (user, timestamp, track)."""
+def _by_user_and_time(listens: Listens) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) rows in that order, and (n,) bool: whether both are those of the row before."""
+    is_tied = np.zeros(len(listens), bool)
     if not len(listens):
-        return np.zeros(0, np.int64)
+        return np.zeros(0, np.int64), is_tied
     time = listens.timestamp - listens.timestamp.min()
     time_bits = int(time.max()).bit_length()
-    track_bits = int(listens.track.max()).bit_length()
-    if int(listens.user.max()).bit_length() + time_bits + track_bits > _KEY_BITS:
-        return np.lexsort((listens.track, time, listens.user))
-    # One key a listen sorts several times faster than three.
-    key = listens.user.astype(np.int64) << (time_bits + track_bits)
-    key |= time << track_bits
-    key |= listens.track
-    return np.argsort(key)
+    bits = int(listens.user.max()).bit_length() + time_bits
+    if bits > _KEY_BITS:
+        rows = np.lexsort((time, listens.user))
+        user, time = listens.user[rows], time[rows]
+        is_tied[1:] = (user[1:] == user[:-1]) & (time[1:] == time[:-1])
+        return rows, is_tied
+    key = listens.user.astype(np.int64) << time_bits
+    key |= time
+    rows = _sort_by_digits(key, bits)
+    key = key[rows]
+    is_tied[1:] = key[1:] == key[:-1]
+    return rows, is_tied
+
+
+def _sort_by_digits(key: np.ndarray, bits: int) -> np.ndarray:
+    """(n,) rows in the order of numbers of so many bits, equal ones as they stood."""
+    rows = np.argsort(key.astype(np.uint16), kind="stable")
+    # NumPy sorts two bytes in linear time, and so the whole twice as fast as at once.
+    for shift in range(_DIGIT_BITS, bits, _DIGIT_BITS):
+        digit = (key >> shift).astype(np.uint16)
+        rows = rows[np.argsort(digit[rows], kind="stable")]
+    return rows
+
+
+def _ranks(track: np.ndarray, track_id: pa.Array) -> np.ndarray:
+    """(n,) numbers of tracks in the order of their ids."""
+    distinct, inverse = np.unique(track, return_inverse=True)
+    order = pc.sort_indices(track_id.take(pa.array(distinct))).to_numpy()
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return rank[inverse]
 
 
 def ends(listens: Listens) -> np.ndarray:

@@ -96,7 +96,7 @@ def sequence_bucket(
         ages: (users,) years, -1 unknown.
         gap_seconds: Inactivity that starts a session.
     """
-    listens = in_order(bucket.listens)
+    listens = in_order(bucket.listens, bucket.track_id)
     skipped, by_rule = infer_skipped(listens)
     sessions = sessionize(
         listens,

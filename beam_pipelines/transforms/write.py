@@ -80,7 +80,7 @@ class WriteShard(beam.DoFn):
 
     def _serialize(
         self, part: Part, ranks: Iterable[tuple[int, Part]], vocabulary: Vocabulary
-    ) -> "Records":
+    ) -> "BucketRecords":
         coded: CodedSessions = unpickled(part)
         table = recode(
             coded.table,
@@ -88,9 +88,8 @@ class WriteShard(beam.DoFn):
             stream_source=source_rows(coded, vocabulary),
         )
         records = framed_records(table)
-        (placed,) = self._spill.put([b"".join(records)])
-        lengths = [len(record) for record in records]
-        return Records(table.user_id, lengths, placed, table.num_sessions)
+        (placed,) = self._spill.put([records.data])
+        return BucketRecords(table.user_id, np.diff(records.splits), placed, table.num_sessions)
 
 
 def track_rows(
@@ -112,24 +111,24 @@ def source_rows(coded: CodedSessions, vocabulary: Vocabulary) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Records:
+class BucketRecords:
     """The records of a bucket's users, in the users' order."""
 
     user_id: np.ndarray
     """(users,) object: bytes, ascending."""
-    length: Sequence[int]
-    """Of each user's record, bytes."""
+    length: np.ndarray
+    """(users,) int64 bytes of each user's record."""
     part: Part
     """All of them."""
     num_sessions: int
 
 
-def in_order_of_users(buckets: Sequence[Records]) -> Iterator[bytes]:
+def in_order_of_users(buckets: Sequence[BucketRecords]) -> Iterator[bytes]:
     """The records of all buckets in the order of the users, each read when its turn comes."""
     owner = np.repeat(np.arange(len(buckets)), [len(bucket.user_id) for bucket in buckets])
     order = np.argsort(np.concatenate([bucket.user_id for bucket in buckets]), kind="stable")
     # A bucket's own are in order, so that it is read once through.
-    records = [load_pieces(bucket.part, bucket.length) for bucket in buckets]
+    records = [load_pieces(bucket.part, bucket.length.tolist()) for bucket in buckets]
     for number in owner[order].tolist():
         yield next(records[number])
 

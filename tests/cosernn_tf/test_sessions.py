@@ -1,6 +1,7 @@
 """The session rules, case by case, and against the row-by-row oracle on random logs."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from beam_pipelines.rules.buckets import gather_bucket
@@ -55,19 +56,40 @@ def test_order_is_by_user_time_track_whatever_the_rows_order():
 
 
 def test_order_holds_where_one_key_cannot_take_all_columns():
-    """Times over two thousand years and many codes: more than 63 bits."""
+    """Times that no clock shows and many users: more than 63 bits."""
     rng = np.random.default_rng(0)
     rows = np.stack(
         [
             rng.integers(0, 3, 500) * 2**20,
             rng.integers(0, 2, 500) * 2**19,
-            rng.integers(0, 3, 500) * 2**36,
+            rng.integers(0, 3, 500) * 2**44,
         ],
         axis=1,
     )
     ordered = in_order(listens(*map(tuple, rows.tolist())))
     found = zip(ordered.user, ordered.timestamp, ordered.track, strict=True)
     assert list(found) == sorted({(user, time, track) for user, track, time in rows.tolist()})
+
+
+@pytest.mark.parametrize("scale", [1, 2**20, 2**44])
+def test_order_of_times_that_take_one_or_more_digits_of_a_key(scale):
+    rng = np.random.default_rng(1)
+    rows = np.stack(
+        [rng.integers(0, 300, 2000), rng.integers(0, 5, 2000), scale * rng.integers(0, 50, 2000)],
+        axis=1,
+    )
+    ordered = in_order(listens(*map(tuple, rows.tolist())))
+    found = zip(ordered.user, ordered.timestamp, ordered.track, strict=True)
+    assert list(found) == sorted({(user, time, track) for user, track, time in rows.tolist()})
+
+
+def test_equal_times_are_ordered_by_the_ids_of_tracks_not_by_their_codes():
+    track_id = pa.array(["t2", "é", "t10", "T"])
+    data = listens(*[(0, code, 7) for code in (0, 1, 2, 3)], (0, 1, 6), (1, 0, 7), (1, 2, 7))
+    ordered = in_order(data, track_id)
+    found = [track_id[code].as_py() for code in ordered.track]
+    assert found == ["é", "T", "t10", "t2", "é", "t10", "t2"]
+    assert in_order(data).track.tolist() == [1, 0, 1, 2, 3, 0, 2]
 
 
 def test_of_duplicates_the_longest_played_is_kept_whatever_the_rows_order():
@@ -169,7 +191,7 @@ def test_shard_of_is_stable_and_the_same_for_text_and_bytes():
 def test_equal_the_row_by_row_oracle(seed, gap_seconds):
     rows = random_rows(seed)
     bucket = gather_bucket([to_bytes(check_listens(raw_listens(rows)).clean)])
-    ordered = in_order(bucket.listens)
+    ordered = in_order(bucket.listens, bucket.track_id)
     skipped, _ = infer_skipped(ordered)
     ids = np.array([user.encode() for user in bucket.user_id], object)
     ages = np.full(len(ids), -1)
