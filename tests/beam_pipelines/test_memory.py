@@ -14,6 +14,7 @@ from beam_pipelines import memory, sources
 from beam_pipelines.config import SessionizeConfig
 from beam_pipelines.job import find_units, sessionize
 from beam_pipelines.memory import MAX_THREADS, plan_memory, plan_threads
+from beam_pipelines.sources.base import Unit
 from beam_pipelines.sources.size import estimate_listens
 from beam_pipelines.transforms import sequence
 from cosernn_tf.errors import UserError
@@ -100,8 +101,9 @@ def test_a_file_of_one_line_counts_its_objects(tmp_path):
 
 def test_what_cannot_be_sampled_is_taken_for_many_listens(tmp_path):
     data = gzip.compress(random.Random(0).randbytes(10_000))
-    (tmp_path / "log.jsonl.gz").write_bytes(b"no gzip" + data)
-    assert 100 < estimate(tmp_path) < 10_000
+    path = tmp_path / "log.jsonl.gz"
+    path.write_bytes(b"no gzip" + data)
+    assert 100 < estimate_listens([Unit(str(path))]) < 10_000
 
 
 # The output --------------------------------------------------------------------------------------
