@@ -49,7 +49,7 @@ def main(_: list[str]) -> None:
     trained = open_trained_run(workspace, run)
     queries = held_out_predictions(
         trained.model,
-        Feed(trained.sessions, trained.embeddings.vectors),
+        Feed(trained.sessions, trained.embeddings.vectors, inputs=trained.config.model.inputs),
         max_sessions=trained.config.max_sessions,
     )
     build_index(

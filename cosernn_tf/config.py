@@ -6,13 +6,34 @@ Needs neither TensorFlow nor Beam, so that a bad flag is refused before anything
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from cosernn_tf.errors import UserError
+from cosernn_tf.schema import DEFAULT_FEATURES, FEATURES, MODEL_INPUTS, PATHWAYS
 
-MODEL_NAMES: Final = ("cosernn",)
+
+@dataclass(frozen=True)
+class Architecture:
+    """What is to be known of a model before its graph, which is in `cosernn_tf.models`."""
+
+    name: str
+    inputs: tuple[str, ...]
+    """Of `schema.MODEL_INPUTS`, beside those of the features and pathways."""
+    pathways: tuple[str, ...]
+    """The paper's: Table 4's best for CoSeRNN, "all, skipped, and listened" for others (§6.1)."""
+    needs: tuple[str, ...] = ()
+    """Features without which it would be another model."""
+
+
+ARCHITECTURES: Final = (
+    Architecture("cosernn", inputs=("age_bucket", "long_term"), pathways=("played", "skipped")),
+    Architecture("jodie", inputs=("age_bucket", "user_id"), pathways=PATHWAYS, needs=("gap",)),
+    Architecture("rrn", inputs=("age_bucket", "user_id"), pathways=PATHWAYS),
+    Architecture("latent_cross", inputs=("age_bucket",), pathways=PATHWAYS, needs=("context",)),
+)
+MODEL_NAMES: Final = tuple(architecture.name for architecture in ARCHITECTURES)
 """What `--model` takes; `cosernn_tf.models.MODELS` has a class for each."""
 
 
@@ -22,13 +43,26 @@ def require(condition: bool, message: str) -> None:
         raise UserError(message)
 
 
+def _chosen(names: Sequence[str], known: Sequence[str], *, flag: str) -> tuple[str, ...]:
+    """Those of `known` that are named, in its order."""
+    given = f"--{flag}={','.join(names)}"
+    require(bool(names), f"{given} must name at least one of {', '.join(known)}")
+    for name in names:
+        require(name in known, f"{given} has {name!r}, which is none of {', '.join(known)}")
+    return tuple(name for name in known if name in names)
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """A model's architecture (§5.1, §5.2.2)."""
 
     name: str = "cosernn"
     lstm_units: int = 400
+    """Of each RNN, whatever its cell."""
     dense_units: int = 200
+    features: tuple[str, ...] = DEFAULT_FEATURES
+    pathways: tuple[str, ...] = ()
+    """Parts of the last session, each with an RNN; empty becomes the paper's of this model."""
 
     def __post_init__(self) -> None:
         require(
@@ -38,6 +72,33 @@ class ModelConfig:
         for flag in ("lstm_units", "dense_units"):
             value = getattr(self, flag)
             require(value >= 1, f"--{flag}={value} must be at least 1")
+        # In one order, so that equal choices are equal configurations.
+        for flag, default, known in (
+            ("features", (), FEATURES),
+            ("pathways", self.architecture.pathways, PATHWAYS),
+        ):
+            chosen = _chosen(getattr(self, flag) or default, known, flag=flag)
+            object.__setattr__(self, flag, chosen)
+        for feature in self.architecture.needs:
+            require(
+                feature in self.features,
+                f"--features={','.join(self.features)} lacks {feature}, without which "
+                f"--model={self.name} is none",
+            )
+
+    @property
+    def architecture(self) -> Architecture:
+        return next(found for found in ARCHITECTURES if found.name == self.name)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the `schema.MODEL_INPUTS` that the model takes."""
+        return tuple(
+            spec.name
+            for spec in MODEL_INPUTS
+            if spec.name in self.architecture.inputs
+            or (spec.feature in self.features and spec.pathway in (None, *self.pathways))
+        )
 
 
 @dataclass(frozen=True)
@@ -74,6 +135,7 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "TrainConfig":
+        """From what `to_dict` gave, also before a field with a default was added."""
         return cls(**{**fields, "model": ModelConfig(**fields["model"])})
 
     def to_flags(self) -> str:
@@ -81,7 +143,10 @@ class TrainConfig:
         fields = self.to_dict()
         model = fields.pop("model")
         values = {"model": model.pop("name"), **model, **fields}
-        return "".join(f"--{flag}={value}\n" for flag, value in values.items())
+        return "".join(
+            f"--{flag}={','.join(value) if isinstance(value, tuple) else value}\n"
+            for flag, value in values.items()
+        )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cosernn_tf.models.base import ATTENTION, PREDICTION
+from cosernn_tf.models.base import ATTENTION, PREDICTION, inputs_of
 from cosernn_tf.schema import MODEL_INPUTS, Per
 from cosernn_tf.windows import Batch, SequenceData, Windows, make_batch
 
@@ -26,17 +26,16 @@ class Predictions:
     """[β̂, β̄], (n, 2) float32, of models that have it."""
 
 
-def input_signature() -> dict[str, tf.TensorSpec]:
-    """Of `schema.MODEL_INPUTS`, any batch and any length."""
+def input_signature(model: keras.Model) -> dict[str, tf.TensorSpec]:
+    """Of the inputs that the model takes, any batch and any length."""
     return {
-        model_input.name: tf.TensorSpec(
-            (None, *model_input.shape)
-            if model_input.per is Per.USER
-            else (None, None, *model_input.shape),
-            model_input.dtype,
-            name=model_input.name,
+        spec.name: tf.TensorSpec(
+            (None, *spec.shape) if spec.per is Per.USER else (None, None, *spec.shape),
+            spec.dtype,
+            name=spec.name,
         )
-        for model_input in MODEL_INPUTS
+        for spec in MODEL_INPUTS
+        if spec.name in inputs_of(model)
     }
 
 
@@ -44,7 +43,9 @@ class Predictor:
     """Calls a model on batches of any shape without tracing it again."""
 
     def __init__(self, model: keras.Model) -> None:
-        @tf.function(input_signature=[input_signature()])
+        self.inputs = inputs_of(model)
+
+        @tf.function(input_signature=[input_signature(model)])
         def forward(inputs: dict[str, tf.Tensor]) -> Any:
             return model(inputs, training=False)
 
@@ -56,7 +57,13 @@ class Predictor:
         return int(self._forward.experimental_get_tracing_count())
 
     def __call__(self, data: SequenceData, windows: Windows) -> Predictions:
-        """Predicts every session of `windows` from its `first_target` on, each once."""
+        """Predicts every session of `windows` from its `first_target` on, each once.
+
+        Args:
+            data: Has the inputs of the model, and maybe more.
+            windows: Over its sessions.
+        """
+        data = data.only(self.inputs)
         order = np.argsort(windows.lengths, kind="stable")
         sessions, embeddings, attention = [], [], []
         for start in range(0, len(order), _WINDOWS_PER_BATCH):

@@ -21,6 +21,12 @@ _USER = flags.DEFINE_string("user", None, "The user_id, as in the listening log 
 _DEVICE = flags.DEFINE_string(
     "device", "mobile", "On which the session starts; a name of the device vocabulary."
 )
+_STREAM_SOURCE = flags.DEFINE_string(
+    "stream_source",
+    None,
+    "Where playback will be started from, a name of the stream-source vocabulary; for runs that "
+    "were trained with current_stream_source among their --features. By default unknown.",
+)
 _AT = flags.DEFINE_string(
     "at",
     None,
@@ -44,7 +50,13 @@ def main(_: list[str]) -> None:
     from cosernn_tf.recommendation import Recommender
 
     recommender = Recommender.open(workspace, run)
-    answer = recommender.recommend(_USER.value, device=_DEVICE.value, at=at, k=_K.value)
+    answer = recommender.recommend(
+        _USER.value,
+        device=_DEVICE.value,
+        at=at,
+        k=_K.value,
+        stream_source=_STREAM_SOURCE.value,
+    )
     print(json.dumps(answer.to_dict(), indent=2) if _FORMAT.value == "json" else answer.to_text())
 
 

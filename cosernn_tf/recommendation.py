@@ -109,7 +109,15 @@ class Recommender:
         trained = open_trained_run(workspace, run)
         return cls(trained, open_index(trained.path / INDEX, trained.embeddings))
 
-    def recommend(self, user: str, *, device: str, at: datetime, k: int = 10) -> Recommendation:
+    def recommend(
+        self,
+        user: str,
+        *,
+        device: str,
+        at: datetime,
+        k: int = 10,
+        stream_source: str | None = None,
+    ) -> Recommendation:
         """The k tracks nearest to the user embedding predicted for a session.
 
         Args:
@@ -118,9 +126,12 @@ class Recommender:
             at: When it starts; its UTC offset is that of the user's clock. The sessions of the
                 user that started earlier are what the prediction rests on.
             k: Number of tracks.
+            stream_source: Where playback will be started from, of the vocabulary; for runs with
+                the feature current_stream_source. None: unknown.
 
         Raises:
-            UserError: An unknown user or device, a time without offset, or a k out of range.
+            UserError: An unknown user, device or stream source, a stream source that the run does
+                not ask for, a time without offset, or a k out of range.
         """
         sessions = self._run.sessions
         require(at.utcoffset() is not None, f"the time {at.isoformat()} has no UTC offset")
@@ -131,9 +142,14 @@ class Recommender:
         require(
             device in devices, f"--device={device} is unknown: choose from {', '.join(devices)}"
         )
-
-        table = with_session(read_user(sessions, user), start=at, device=devices.index(device))
-        data = sequence_data(table, embed_sessions(table, self._run.embeddings.vectors))
+        table = with_session(
+            read_user(sessions, user),
+            start=at,
+            device=devices.index(device),
+            stream_source=self._row_of_stream_source(stream_source),
+        )
+        embeddings = embed_sessions(table, self._run.embeddings.vectors)
+        data = sequence_data(table, embeddings, self._predictor.inputs)
         windows = evaluation_windows(
             table,
             first=int(table.session_start[-1]),
@@ -161,8 +177,24 @@ class Recommender:
             ),
         )
 
+    def _row_of_stream_source(self, name: str | None) -> int:
+        if name is None:
+            return 0
+        run, sources = self._run, self._run.sessions.stream_sources
+        require(
+            "current_stream_source" in run.config.model.features,
+            f"--stream_source={name} has no use: run {run.path.name!r} was trained without "
+            "current_stream_source among its --features",
+        )
+        require(
+            name in sources, f"--stream_source={name} is unknown: choose from {', '.join(sources)}"
+        )
+        return sources.index(name)
 
-def with_session(table: SessionTable, *, start: datetime, device: int) -> SessionTable:
+
+def with_session(
+    table: SessionTable, *, start: datetime, device: int, stream_source: int = 0
+) -> SessionTable:
     """One user's sessions before `start`, and one more, without tracks, that starts then.
 
     The seconds since the last session are exact where the log has a later session of the user (it
@@ -173,6 +205,7 @@ def with_session(table: SessionTable, *, start: datetime, device: int) -> Sessio
         table: All sessions of one user.
         start: Of the new session, with the UTC offset of the user's clock.
         device: Row of the device vocabulary.
+        stream_source: Row of the stream-source vocabulary.
     """
     offset = start.utcoffset()
     assert offset is not None
@@ -189,8 +222,8 @@ def with_session(table: SessionTable, *, start: datetime, device: int) -> Sessio
         "day_of_week": day_of_week[0],
         "hour": hour[0],
         "device": device,
+        "stream_source": stream_source,
         # What becomes of the new session is not known, and no prediction for it asks.
-        "stream_source": 0,
         "num_tracks": 0,
         "seconds_since_last": since_last,
         "track": TRACK_PADDING,

@@ -128,10 +128,14 @@ def _stored(run: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
+        stored = dict(json.loads(path.read_text(encoding="utf-8")))
+        # A run of before a flag existed is one with its default.
+        config = TrainConfig.from_dict(stored["config"]).to_dict()
+        return {**stored, "config": json.loads(canonical_json(config))}
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{path} is damaged ({error}): run cosernn_tf.train --run={run.name} --overwrite"
+            f"{path} is damaged or of another version ({error}): run cosernn_tf.train "
+            f"--run={run.name} --overwrite"
         ) from error
 
 

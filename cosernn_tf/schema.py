@@ -32,6 +32,8 @@ TRACK_CUT: Final = -2
 """Track of the log that `--min_track_listens` cut from the vocabulary."""
 SKIPPED_PADDING: Final = -1
 AGE_UNKNOWN: Final = -1
+USER_UNKNOWN: Final = b"\xff"
+"""A `user_id` that no user can have, as it is no UTF-8."""
 
 UNKNOWN: Final = "unknown"
 """Row 0 of the device and stream-source vocabularies."""
@@ -153,32 +155,88 @@ SESSION_FEATURES: Final = (
 
 # Model inputs ------------------------------------------------------------------------------------
 
+FEATURES: Final = (
+    "last_session",
+    "context",
+    "num_tracks",
+    "gap",
+    "stream_source",
+    "current_stream_source",
+)
+"""What `--features` takes in or leaves out, in the order of Table 3."""
+DEFAULT_FEATURES: Final = FEATURES[:-1]
+"""The last is hypothetical: a user would have to tell it before the session starts (§6.4.1)."""
+
+PATHWAYS: Final = ("played", "skipped", "all")
+"""Parts of the last session, each of which can have an RNN of its own (§6.4.2)."""
+
 
 @dataclass(frozen=True)
 class ModelInput:
-    """An input of every sequence model: `(batch,)` per user, else `(batch, sessions, *shape)`."""
+    """An input of sequence models: `(batch,)` per user, else `(batch, sessions, *shape)`."""
 
     name: str
     per: Per
     shape: tuple[int, ...]
     dtype: str
     meaning: str
+    feature: str | None = None
+    """Of `FEATURES`; None: taken by some models whatever the features (`config.ARCHITECTURES`)."""
+    pathway: str | None = None
+    """Of `PATHWAYS`, if the input is of one only."""
 
 
 MODEL_INPUTS: Final = (
     ModelInput("age_bucket", Per.USER, (), "int32", "bucket of the user's age; 0 unknown"),
-    ModelInput("day_of_week", Per.SESSION, (), "int32", "D_t, context of the current session"),
-    ModelInput("hour", Per.SESSION, (), "int32", "H_t, context of the current session"),
-    ModelInput("device", Per.SESSION, (), "int32", "Y_t, context of the current session"),
-    ModelInput("last_played", Per.SESSION, (EMBEDDING_DIM,), "float32", "s⁺ of the last session"),
-    ModelInput("last_skipped", Per.SESSION, (EMBEDDING_DIM,), "float32", "s⁻ of the last session"),
-    ModelInput(
-        "last_num_tracks", Per.SESSION, (), "float32", "N of the last session; 0 before the first"
+    ModelInput("user_id", Per.USER, (), "string", "the user, as in the log, UTF-8"),
+    *(
+        ModelInput(
+            name,
+            Per.SESSION,
+            (),
+            "int32",
+            f"{symbol}, context of the current session",
+            feature="context",
+        )
+        for name, symbol in (("day_of_week", "D_t"), ("hour", "H_t"), ("device", "Y_t"))
+    ),
+    *(
+        ModelInput(
+            f"last_{pathway}",
+            Per.SESSION,
+            (EMBEDDING_DIM,),
+            "float32",
+            f"{symbol} of the last session",
+            feature="last_session",
+            pathway=pathway,
+        )
+        for pathway, symbol in zip(PATHWAYS, ("s⁺", "s⁻", "s"), strict=True)
     ),
     ModelInput(
-        "last_stream_source", Per.SESSION, (), "int32", "z of the last session; 0 before the first"
+        "last_num_tracks",
+        Per.SESSION,
+        (),
+        "float32",
+        "N of the last session; 0 before the first",
+        feature="num_tracks",
     ),
-    ModelInput("seconds_since_last", Per.SESSION, (), "float32", "Δ_t, seconds"),
+    ModelInput(
+        "last_stream_source",
+        Per.SESSION,
+        (),
+        "int32",
+        "z of the last session; 0 before the first",
+        feature="stream_source",
+    ),
+    ModelInput("seconds_since_last", Per.SESSION, (), "float32", "Δ_t, seconds", feature="gap"),
+    ModelInput(
+        "current_stream_source",
+        Per.SESSION,
+        (),
+        "int32",
+        "z_t of the current session",
+        feature="current_stream_source",
+    ),
     ModelInput(
         "long_term", Per.SESSION, (EMBEDDING_DIM,), "float32", "ū_t (Eq. 1); zero without history"
     ),

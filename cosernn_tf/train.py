@@ -12,6 +12,7 @@ from absl import flags
 
 from cosernn_tf import cli
 from cosernn_tf.config import MODEL_NAMES, ModelConfig, TrainConfig, check_run_name
+from cosernn_tf.schema import FEATURES, PATHWAYS
 
 _DEFAULT = TrainConfig()
 flags.declare_key_flag("workspace")
@@ -19,10 +20,23 @@ _MODEL = flags.DEFINE_string(
     "model", _DEFAULT.model.name, f"Which model to train: {', '.join(MODEL_NAMES)}."
 )
 _LSTM_UNITS = flags.DEFINE_integer(
-    "lstm_units", _DEFAULT.model.lstm_units, "Size of each LSTM (the paper's d)."
+    "lstm_units", _DEFAULT.model.lstm_units, "Size of each RNN (the paper's d)."
 )
 _DENSE_UNITS = flags.DEFINE_integer(
     "dense_units", _DEFAULT.model.dense_units, "Size of the fully connected layers."
+)
+_FEATURES = flags.DEFINE_list(
+    "features",
+    list(_DEFAULT.model.features),
+    f"What models see, comma-separated, of {', '.join(FEATURES)} (Table 3). The last is not known "
+    "before a session starts.",
+)
+_PATHWAYS = flags.DEFINE_list(
+    "pathways",
+    [],
+    f"Parts of the last session with an RNN each, comma-separated, of {', '.join(PATHWAYS)} "
+    "(Table 4). By default the paper's for the model: played,skipped for cosernn, all three for "
+    "others.",
 )
 _LEARNING_RATE = flags.DEFINE_float(
     "learning_rate", _DEFAULT.learning_rate, "Adam's learning rate (the paper's λ)."
@@ -65,7 +79,11 @@ _OVERWRITE = flags.DEFINE_boolean(
 def main(_: list[str]) -> None:
     config = TrainConfig(
         model=ModelConfig(
-            name=_MODEL.value, lstm_units=_LSTM_UNITS.value, dense_units=_DENSE_UNITS.value
+            name=_MODEL.value,
+            lstm_units=_LSTM_UNITS.value,
+            dense_units=_DENSE_UNITS.value,
+            features=tuple(_FEATURES.value),
+            pathways=tuple(_PATHWAYS.value),
         ),
         learning_rate=_LEARNING_RATE.value,
         batch_size=_BATCH_SIZE.value,

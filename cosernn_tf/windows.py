@@ -6,8 +6,8 @@ targets carry weight 1, the ones before only warm the RNN up. Long users lose no
 half. The long-term embedding comes from the whole history either way.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -45,32 +45,49 @@ class SequenceData:
     """Model inputs and targets of a table's S sessions and U users; batches are cut from it."""
 
     inputs: Mapping[str, np.ndarray]
-    """`schema.MODEL_INPUTS`: (U,) per user, (S, ...) per session."""
+    """Of `schema.MODEL_INPUTS`: (U,) per user, (S, ...) per session."""
     target: np.ndarray
     """s⁺, (S, dim) float32."""
     is_target: np.ndarray
     """(S,) bool: has an s⁺."""
 
+    def only(self, inputs: Collection[str]) -> "SequenceData":
+        """The same with these inputs."""
+        return replace(self, inputs={name: self.inputs[name] for name in inputs})
 
-def sequence_data(table: SessionTable, embeddings: SessionEmbeddings) -> SequenceData:
-    """The inputs f_t of §5.1.2: context of session t, everything else of session t - 1."""
+
+def sequence_data(
+    table: SessionTable, embeddings: SessionEmbeddings, inputs: Collection[str] | None = None
+) -> SequenceData:
+    """The inputs f_t of §5.1.2: context of session t, everything else of session t - 1.
+
+    Args:
+        table: S sessions of U users.
+        embeddings: Of the sessions.
+        inputs: Names of those of `schema.MODEL_INPUTS` to compute; None: of all.
+    """
     splits = table.row_splits
-    inputs = {
-        "age_bucket": age_bucket(table.user_age),
-        "day_of_week": table.day_of_week,
-        "hour": table.hour,
-        "device": table.device,
-        "last_played": previous(embeddings.played, splits),
-        "last_skipped": previous(embeddings.skipped, splits),
-        "last_num_tracks": previous(table.num_tracks, splits),
-        "last_stream_source": previous(table.stream_source, splits),
-        "seconds_since_last": table.seconds_since_last,
-        "long_term": weighted_history(embeddings.all, splits),
+    compute: dict[str, Callable[[], np.ndarray]] = {
+        "age_bucket": lambda: age_bucket(table.user_age),
+        "user_id": lambda: table.user_id,
+        "day_of_week": lambda: table.day_of_week,
+        "hour": lambda: table.hour,
+        "device": lambda: table.device,
+        "last_played": lambda: previous(embeddings.played, splits),
+        "last_skipped": lambda: previous(embeddings.skipped, splits),
+        "last_all": lambda: previous(embeddings.all, splits),
+        "last_num_tracks": lambda: previous(table.num_tracks, splits),
+        "last_stream_source": lambda: previous(table.stream_source, splits),
+        "seconds_since_last": lambda: table.seconds_since_last,
+        "current_stream_source": lambda: table.stream_source,
+        "long_term": lambda: weighted_history(embeddings.all, splits),
     }
     return SequenceData(
         inputs={
-            model_input.name: inputs[model_input.name].astype(model_input.dtype, copy=False)
-            for model_input in MODEL_INPUTS
+            # NumPy has strings as objects.
+            spec.name: compute[spec.name]().astype(spec.dtype.replace("string", "O"), copy=False)
+            for spec in MODEL_INPUTS
+            if inputs is None or spec.name in inputs
         },
         target=embeddings.played,
         is_target=embeddings.has_played,
@@ -136,7 +153,7 @@ class Batch:
     """B windows, right-padded to T sessions."""
 
     inputs: dict[str, np.ndarray]
-    """`schema.MODEL_INPUTS`: (B,) per user, (B, T, ...) per session."""
+    """Those of the data: (B,) per user, (B, T, ...) per session."""
     target: np.ndarray
     """(B, T, dim) float32."""
     weight: np.ndarray
@@ -155,10 +172,9 @@ def make_batch(data: SequenceData, windows: Windows) -> Batch:
         & data.is_target[sessions]
     )
     inputs = {
-        model_input.name: data.inputs[model_input.name][
-            windows.user if model_input.per is Per.USER else sessions
-        ]
-        for model_input in MODEL_INPUTS
+        spec.name: data.inputs[spec.name][windows.user if spec.per is Per.USER else sessions]
+        for spec in MODEL_INPUTS
+        if spec.name in data.inputs
     }
     return Batch(inputs, data.target[sessions], weight.astype(np.float32), sessions)
 

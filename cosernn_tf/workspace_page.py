@@ -12,6 +12,7 @@ from typing import Final
 from absl import flags
 
 from cosernn_tf import cli
+from cosernn_tf.config import ARCHITECTURES
 from cosernn_tf.errors import UserError
 from cosernn_tf.evaluation.scores import PREDICTION_COLUMN, SCORE_COLUMNS
 from cosernn_tf.schema import (
@@ -22,6 +23,7 @@ from cosernn_tf.schema import (
     PERIOD_OF_HOUR,
     PERIODS,
     SESSION_FEATURES,
+    ModelInput,
     Per,
 )
 
@@ -66,9 +68,18 @@ def _model_inputs() -> str:
     def shape(per: Per, rest: tuple[int, ...]) -> str:
         return ", ".join(["batch", *["sessions"] * (per is not Per.USER), *map(str, rest)])
 
+    def taken_by(spec: ModelInput) -> str:
+        if spec.feature is None:
+            names = [model.name for model in ARCHITECTURES if spec.name in model.inputs]
+            return "all models" if len(names) == len(ARCHITECTURES) else ", ".join(names)
+        return " and ".join(f"`{name}`" for name in (spec.feature, spec.pathway) if name)
+
     return _table(
-        ("input", "shape", "type", "meaning"),
-        ((f"`{i.name}`", f"`({shape(i.per, i.shape)})`", i.dtype, i.meaning) for i in MODEL_INPUTS),
+        ("input", "shape", "type", "taken by", "meaning"),
+        (
+            (f"`{i.name}`", f"`({shape(i.per, i.shape)})`", i.dtype, taken_by(i), i.meaning)
+            for i in MODEL_INPUTS
+        ),
     )
 
 

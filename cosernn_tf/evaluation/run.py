@@ -198,9 +198,9 @@ class _Scorer:
     ) -> dict[str, np.ndarray]:
         """(S, dim) by model, in the order of Table 2; a run's are zero outside the split."""
         predictions = predict_heuristics(table, embeddings, self._train_listens)
-        data = sequence_data(table, embeddings) if self._predictors else None
+        inputs = {name for predictor in self._predictors.values() for name in predictor.inputs}
+        data = sequence_data(table, embeddings, inputs)
         for name, predictor in self._predictors.items():
-            assert data is not None
             windows = evaluation_windows(
                 table,
                 first=self._first,

@@ -1,11 +1,10 @@
 """The seam between models and everything else: inputs, outputs, loss, save and load.
 
 A model subclasses `SequenceModel` and adds its graph; training, evaluation, serving and the rest
-only see a `keras.Model` from the inputs of `schema.MODEL_INPUTS` to the outputs named here.
+only see a `keras.Model` from some of `schema.MODEL_INPUTS` to the outputs named here.
 """
 
 import abc
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -14,8 +13,9 @@ from keras import ops
 
 from cosernn_tf.config import ModelConfig
 from cosernn_tf.errors import UserError
-from cosernn_tf.models import layers
-from cosernn_tf.schema import DAYS_OF_WEEK, DEVICES, HOURS, MODEL_INPUTS, Per
+from cosernn_tf.models.data_spec import DataSpec
+from cosernn_tf.models.encodings import Encodings
+from cosernn_tf.schema import MODEL_INPUTS, Per
 
 PREDICTION: Final = "prediction"
 """Output: u, the user embedding, `(batch, sessions, dim)`, unit norm."""
@@ -25,25 +25,12 @@ ATTENTION: Final = "attention"
 MODEL_FILE: Final = "model.keras"
 
 
-@dataclass(frozen=True)
-class LogStatistics:
-    """Mean and standard deviation of log1p of a feature over the training split."""
-
-    mean: float
-    deviation: float
-
-
-@dataclass(frozen=True)
-class DataSpec:
-    """What a model must know of the data: vocabulary sizes and training-split statistics."""
-
-    num_stream_sources: int
-    last_num_tracks: LogStatistics
-    seconds_since_last: LogStatistics
-
-
 class SequenceModel(abc.ABC):
-    """Builds the Keras functional model of one architecture."""
+    """Builds the Keras functional model of one architecture.
+
+    Recurrent layers take no mask: padding is on the right, so it cannot reach a real step, its
+    outputs have no weight in the loss, and a mask would cost the fused kernels.
+    """
 
     name: ClassVar[str]
 
@@ -52,57 +39,26 @@ class SequenceModel(abc.ABC):
         self.data = data
 
     @abc.abstractmethod
-    def graph(self, inputs: dict[str, keras.KerasTensor]) -> dict[str, keras.KerasTensor]:
-        """From the inputs of `schema.MODEL_INPUTS` to `PREDICTION` (and `ATTENTION`)."""
+    def graph(self, encodings: Encodings) -> dict[str, keras.KerasTensor]:
+        """From the inputs and their encodings to `PREDICTION` (and `ATTENTION`)."""
 
     def build(self) -> keras.Model:
         inputs = {
-            model_input.name: keras.Input(
-                shape=model_input.shape
-                if model_input.per is Per.USER
-                else (None, *model_input.shape),
-                dtype=model_input.dtype,
-                name=model_input.name,
+            spec.name: keras.Input(
+                shape=spec.shape if spec.per is Per.USER else (None, *spec.shape),
+                dtype=spec.dtype,
+                name=spec.name,
             )
-            for model_input in MODEL_INPUTS
+            for spec in MODEL_INPUTS
+            if spec.name in self.config.inputs
         }
-        return keras.Model(inputs, self.graph(inputs), name=self.name)
+        outputs = self.graph(Encodings(inputs, self.config, self.data))
+        return keras.Model(inputs, outputs, name=self.name)
 
-    # Encodings of the inputs that models share -------------------------------------------------
 
-    def context(self, inputs: dict[str, keras.KerasTensor]) -> keras.KerasTensor:
-        """c_t: day of week, hour and device of the current session, one-hot (§5.1.2)."""
-        return keras.layers.Concatenate(name="context")(
-            [
-                layers.OneHot(size, name=f"{name}_one_hot")(inputs[name])
-                for name, size in (
-                    ("day_of_week", len(DAYS_OF_WEEK)),
-                    ("hour", HOURS),
-                    ("device", len(DEVICES)),
-                )
-            ]
-        )
-
-    def last_session_summary(self, inputs: dict[str, keras.KerasTensor]) -> keras.KerasTensor:
-        """[N_{t-1}, z_{t-1}, Δ_t] (§5.1.2)."""
-        return keras.layers.Concatenate(name="last_session_summary")(
-            [
-                self._standardized(inputs, "last_num_tracks", self.data.last_num_tracks),
-                layers.OneHot(self.data.num_stream_sources, name="last_stream_source_one_hot")(
-                    inputs["last_stream_source"]
-                ),
-                self._standardized(inputs, "seconds_since_last", self.data.seconds_since_last),
-            ]
-        )
-
-    @staticmethod
-    def _standardized(
-        inputs: dict[str, keras.KerasTensor], name: str, statistics: LogStatistics
-    ) -> keras.KerasTensor:
-        layer = layers.LogStandardize(
-            statistics.mean, statistics.deviation, name=f"{name}_standardized"
-        )
-        return layer(inputs[name])
+def inputs_of(model: keras.Model) -> tuple[str, ...]:
+    """Names of the `schema.MODEL_INPUTS` that a built model takes, in that order."""
+    return tuple(spec.name for spec in MODEL_INPUTS if spec.name in model.input)
 
 
 def cosine_loss_sum(prediction: Any, target: Any, weight: Any) -> Any:

@@ -1,15 +1,21 @@
-"""The layers of §5 that Keras does not have."""
+"""The layers of §5 and of the baselines (§6.1) that Keras does not have."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
+
+from cosernn_tf.schema import USER_UNKNOWN
 
 _PACKAGE = "cosernn_tf"
 
 _TINY = 1e-12
 """Least squared length that is normalised: of a zero vector, `ops.normalize` has no gradient."""
+
+_SMALL = 0.05
+"""Deviation of the first weights of `modulation`."""
 
 
 @keras.saving.register_keras_serializable(package=_PACKAGE)
@@ -77,5 +83,76 @@ class LongTermFusion(keras.layers.Layer):
         )
         attention = ops.where(has_history, attention, only_offset)
         fused = attention[..., :1] * offset + attention[..., 1:] * long_term
-        squared_length = ops.sum(ops.square(fused), axis=-1, keepdims=True)
-        return fused * ops.rsqrt(ops.maximum(squared_length, _TINY)), attention
+        return _unit_norm(fused), attention
+
+
+@keras.saving.register_keras_serializable(package=_PACKAGE)
+class UnitNorm(keras.layers.Layer):
+    """Scales vectors to unit length, zero ones aside. Shape: `(batch, sessions, dim)`."""
+
+    def call(self, inputs: Any) -> Any:
+        return _unit_norm(inputs)
+
+
+@keras.saving.register_keras_serializable(package=_PACKAGE)
+class Modulate(keras.layers.Layer):
+    """h ∗ (1 + w), elementwise: the projection of JODIE, and the cross of LatentCross.
+
+    Input shape: h and w, `(batch, sessions, dim)` each. Output shape: `(batch, sessions, dim)`.
+    """
+
+    def call(self, inputs: Sequence[Any]) -> Any:
+        state, weight = inputs
+        return state * (1.0 + weight)
+
+
+def modulation(units: int, *, name: str) -> keras.layers.Dense:
+    """The w of `Modulate`, linear in its input; small at first, so that 1 + w is near 1."""
+    return keras.layers.Dense(
+        units,
+        use_bias=False,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=_SMALL),
+        name=name,
+    )
+
+
+@keras.saving.register_keras_serializable(package=_PACKAGE)
+class UserEmbedding(keras.layers.Layer):
+    """An embedding of each user of a list, learned, and one that all other users share.
+
+    Input shape: `(batch,)` string. Output shape: `(batch, 1, dim)`.
+
+    Args:
+        users: Their ids: what the model knows users by travels with it, wherever it is loaded.
+        dim: Of an embedding.
+    """
+
+    def __init__(self, users: Sequence[str], dim: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.users = list(users)
+        self.dim = dim
+        # Row 0 is of those who are not in it; the table may not be empty.
+        ids = tf.constant([USER_UNKNOWN, *self.users], tf.string)
+        rows = tf.range(len(self.users) + 1, dtype=tf.int64)
+        self._rows = tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(ids, rows), default_value=0
+        )
+
+    def build(self, _: Any) -> None:
+        self.embeddings = self.add_weight(
+            shape=(len(self.users) + 1, self.dim), initializer="uniform", name="embeddings"
+        )
+
+    def call(self, inputs: Any) -> Any:
+        return ops.take(self.embeddings, self._rows.lookup(inputs)[:, None], axis=0)
+
+    def compute_output_shape(self, input_shape: tuple[int | None]) -> tuple[int | None, int, int]:
+        return (*input_shape, 1, self.dim)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "users": self.users, "dim": self.dim}
+
+
+def _unit_norm(vectors: Any) -> Any:
+    squared_length = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
+    return vectors * ops.rsqrt(ops.maximum(squared_length, _TINY))

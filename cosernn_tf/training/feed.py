@@ -1,7 +1,7 @@
 """The feed of training batches: shards in blocks, windows shuffled within a block."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
@@ -9,8 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from cosernn_tf.dataset import read_shard
-from cosernn_tf.features import embed_sessions
-from cosernn_tf.models.base import DataSpec, LogStatistics
+from cosernn_tf.features import embed_sessions, previous
+from cosernn_tf.models.data_spec import DataSpec, LogStatistics
+from cosernn_tf.schema import USER_UNKNOWN
 from cosernn_tf.table import SessionTable, concatenate, in_blocks
 from cosernn_tf.windows import (
     Batch,
@@ -26,6 +27,11 @@ from cosernn_tf.workspace import SessionsDirectory
 
 SESSIONS_PER_BLOCK: Final = 300_000
 """Sessions held in memory at once, about 1 KB each: what bounds the memory of training."""
+
+USER_DROPOUT: Final = 0.1
+"""Share of the users whom training takes for unknown ones, others in every epoch."""
+
+_USER_ID: Final = "user_id"
 
 _STEP_ROWS: Final = 4
 _GPU_STEP_ROWS: Final = 256
@@ -48,10 +54,20 @@ class Feed:
         sessions: SessionsDirectory,
         track_embeddings: np.ndarray,
         *,
+        inputs: Collection[str] | None = None,
         sessions_per_block: int = SESSIONS_PER_BLOCK,
     ) -> None:
+        """Reads nothing yet.
+
+        Args:
+            sessions: Where from.
+            track_embeddings: (tracks, dim) float32.
+            inputs: Names of those of `schema.MODEL_INPUTS` that are wanted; None: all.
+            sessions_per_block: Sessions held at once.
+        """
         self.sessions = sessions
         self._track_embeddings = track_embeddings
+        self._inputs = inputs
         self._sessions_per_block = sessions_per_block
         self._shards = [shard for shard in sessions.manifest.shards if shard.users]
 
@@ -70,7 +86,8 @@ class Feed:
         return self._block(concatenate([read_shard(self.sessions, s) for s in self._shards]))
 
     def _block(self, table: SessionTable) -> Block:
-        return Block(table, sequence_data(table, embed_sessions(table, self._track_embeddings)))
+        embeddings = embed_sessions(table, self._track_embeddings)
+        return Block(table, sequence_data(table, embeddings, self._inputs))
 
     def training_batches(
         self, *, epoch: int, batch_size: int, max_sessions: int, seed: int
@@ -80,14 +97,15 @@ class Feed:
         The order depends on (seed, epoch) only, so that a resumed run sees what an uninterrupted
         one would have.
         """
-        random = np.random.default_rng([seed, epoch])
+        random, forgetting = (np.random.default_rng([seed, epoch, *of]) for of in ((), (1,)))
         before = self.sessions.manifest.split.validation_start
         for block in self.blocks(random.permutation(len(self._shards))):
             windows = training_windows(block.table, before=before, max_sessions=max_sessions)
+            data = _with_unknown_users(block.data, np.unique(windows.user), forgetting)
             windows = windows.take(random.permutation(len(windows)))
             for start in range(0, len(windows), batch_size):
                 rows = np.arange(start, min(start + batch_size, len(windows)))
-                yield _grouped(block.data, windows.take(rows))
+                yield _grouped(data, windows.take(rows))
 
     def validation_windows(self, block: Block, *, max_sessions: int) -> Windows:
         """Windows of `block` whose targets are the sessions of the validation split."""
@@ -105,6 +123,7 @@ class Feed:
             num_stream_sources=len(self.sessions.stream_sources),
             last_num_tracks=_statistics(self._training_split.last_num_tracks),
             seconds_since_last=_statistics(self._training_split.seconds_since_last),
+            users=tuple(sorted(self._training_split.users)),
         )
 
     @property
@@ -115,15 +134,22 @@ class Feed:
     @cached_property
     def _training_split(self) -> "_TrainingSplit":
         pairs, counts, gaps = 0, np.zeros(3), np.zeros(3)
+        users: list[str] = []
         before = self.sessions.manifest.split.validation_start
         for block in self.blocks():
-            training = block.table.session_start < before
-            pairs += int(np.count_nonzero(training & block.data.is_target))
+            table = block.table
+            training = table.session_start < before
+            is_pair = training & block.data.is_target
+            pairs += int(np.count_nonzero(is_pair))
             # The inputs of a user's first session are no observations but zeros.
-            observed = training & (block.table.position > 0)
-            counts += _moments(block.data.inputs["last_num_tracks"][observed])
-            gaps += _moments(block.data.inputs["seconds_since_last"][observed])
-        return _TrainingSplit(pairs, counts, gaps)
+            observed = training & (table.position > 0)
+            counts += _moments(previous(table.num_tracks, table.row_splits)[observed])
+            gaps += _moments(table.seconds_since_last[observed])
+            if _USER_ID in block.data.inputs:
+                users += (
+                    table.user_id[row].decode() for row in np.unique(table.user_of_session[is_pair])
+                )
+        return _TrainingSplit(pairs, counts, gaps, users)
 
 
 @dataclass(frozen=True)
@@ -133,6 +159,23 @@ class _TrainingSplit:
     pairs: int
     last_num_tracks: np.ndarray
     seconds_since_last: np.ndarray
+    users: list[str]
+    """Who have a pair, if a model asks who they are."""
+
+
+def _with_unknown_users(
+    data: SequenceData, users: np.ndarray, random: np.random.Generator
+) -> SequenceData:
+    """The data with a share of `users` (rows) made unknown, if the model asks who they are.
+
+    So it learns what to say of users whom it does not know, and rests on their static embeddings
+    only in part.
+    """
+    if _USER_ID not in data.inputs:
+        return data
+    ids = data.inputs[_USER_ID].copy()
+    ids[users[random.random(len(users)) < USER_DROPOUT]] = USER_UNKNOWN
+    return replace(data, inputs={**data.inputs, _USER_ID: ids})
 
 
 def _grouped(data: SequenceData, windows: Windows) -> list[Batch]:
@@ -142,7 +185,8 @@ def _grouped(data: SequenceData, windows: Windows) -> list[Batch]:
 
 def _moments(values: np.ndarray) -> np.ndarray:
     """Count, sum and sum of squares of log1p(values)."""
-    logs = np.log1p(values.astype(np.float64))
+    # By way of the precision that models see them in.
+    logs = np.log1p(values.astype(np.float32).astype(np.float64))
     return np.array([len(logs), logs.sum(), np.square(logs).sum()])
 
 

@@ -64,7 +64,7 @@ def _train(
     keras.utils.set_random_seed(config.seed)
     # Else the order of sums depends on threads, on a GPU above all.
     tf.config.experimental.enable_op_determinism()
-    feed = Feed(sessions, embeddings.vectors)
+    feed = Feed(sessions, embeddings.vectors, inputs=config.model.inputs)
     model = create(config.model, feed.data_spec()).build()
     logging.info(
         "Training %s with %s weights in %s; to watch: tensorboard --logdir %s",
@@ -89,10 +89,10 @@ def _train(
 
 
 def export(model: keras.Model, path: Path) -> None:
-    """Writes a SavedModel whose signature takes `schema.MODEL_INPUTS` and gives named outputs."""
+    """Writes a SavedModel whose signature takes the model's inputs and gives named outputs."""
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.add_endpoint("serve", model.__call__, input_signature=[input_signature()])
+    archive.add_endpoint("serve", model.__call__, input_signature=[input_signature(model)])
     archive.write_out(str(path), verbose=False)
 
 

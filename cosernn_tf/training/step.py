@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cosernn_tf.models.base import ATTENTION, PREDICTION, cosine_loss_sum
+from cosernn_tf.models.base import ATTENTION, PREDICTION, cosine_loss_sum, inputs_of
 from cosernn_tf.prediction import input_signature
 from cosernn_tf.schema import EMBEDDING_DIM
 from cosernn_tf.windows import Batch
@@ -34,6 +34,7 @@ class TrainStep:
         self, model: keras.Model, optimizer: keras.optimizers.Optimizer, *, clip_norm: float
     ) -> None:
         self._model = model
+        self._inputs = inputs_of(model)
         self._optimizer = optimizer
         self._clip_norm = clip_norm
         self._variables = model.trainable_variables
@@ -44,7 +45,7 @@ class TrainStep:
         pairs = tf.TensorSpec((None, None), tf.float32)
         targets = tf.TensorSpec((None, None, EMBEDDING_DIM), tf.float32)
         self._accumulate = tf.function(
-            self._accumulate_eagerly, input_signature=[input_signature(), targets, pairs]
+            self._accumulate_eagerly, input_signature=[input_signature(model), targets, pairs]
         )
         self._apply = tf.function(
             self._apply_eagerly, input_signature=[tf.TensorSpec((), tf.float32)]
@@ -58,7 +59,8 @@ class TrainStep:
         """
         loss = attention = 0.0
         for group in groups:
-            sums = self._accumulate(group.inputs, group.target, group.weight)
+            inputs = {name: group.inputs[name] for name in self._inputs}
+            sums = self._accumulate(inputs, group.target, group.weight)
             loss += float(sums[0])
             attention += float(sums[1])
         pairs = int(sum(np.count_nonzero(group.weight) for group in groups))

@@ -1,8 +1,12 @@
 """Configurations: what is out of range, and what goes through files."""
 
+import json
+import re
+
 import pytest
 
 from cosernn_tf.config import (
+    MODEL_NAMES,
     RESERVED_RUN_NAMES,
     EmbeddingConfig,
     ModelConfig,
@@ -14,7 +18,13 @@ from cosernn_tf.errors import UserError
 from cosernn_tf.evaluation.heuristics import HEURISTICS, ORACLES
 
 OTHER = TrainConfig(
-    model=ModelConfig(name="cosernn", lstm_units=7, dense_units=8),
+    model=ModelConfig(
+        name="rrn",
+        lstm_units=7,
+        dense_units=8,
+        features=("context", "current_stream_source"),
+        pathways=("skipped", "all"),
+    ),
     learning_rate=0.25,
     batch_size=3,
     max_sessions=9,
@@ -58,16 +68,55 @@ def test_a_value_out_of_range_is_named_as_its_flag(make, fields):
         make(**fields)
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"features": ()}, "--features= must name at least one of last_session, context, num_trac"),
+        ({"features": ("context", "mood")}, "--features=context,mood has 'mood', which is none of"),
+        ({"features": ("played",)}, "--features=played has 'played', which is none of last_sessi"),
+        ({"pathways": ("heard",)}, "--pathways=heard has 'heard', which is none of played, skipp"),
+        (
+            {"name": "jodie", "features": ("context", "last_session")},
+            "--features=last_session,context lacks gap, without which --model=jodie is none",
+        ),
+        (
+            {"name": "latent_cross", "features": ("gap",)},
+            "--features=gap lacks context, without which --model=latent_cross is none",
+        ),
+    ],
+)
+def test_a_choice_that_cannot_be_is_refused(fields, message):
+    with pytest.raises(UserError, match=f"^{re.escape(message)}"):
+        ModelConfig(**fields)
+
+
+def test_choices_have_one_order_and_the_defaults_of_the_papers():
+    assert ModelConfig(features=("gap", "context", "gap")).features == ("context", "gap")
+    assert ModelConfig(pathways=("all", "played")) == ModelConfig(pathways=("played", "all"))
+    assert ModelConfig().features == (
+        "last_session", "context", "num_tracks", "gap", "stream_source"
+    )  # fmt: skip
+    assert {name: ModelConfig(name).pathways for name in MODEL_NAMES} == {
+        "cosernn": ("played", "skipped"),
+        "jodie": ("played", "skipped", "all"),
+        "rrn": ("played", "skipped", "all"),
+        "latent_cross": ("played", "skipped", "all"),
+    }
+
+
 def test_a_configuration_comes_back_from_its_file():
     assert TrainConfig.from_dict(OTHER.to_dict()) == OTHER
+    assert TrainConfig.from_dict(json.loads(canonical_json(OTHER.to_dict()))) == OTHER
     assert canonical_json(OTHER.to_dict()) != canonical_json(TrainConfig().to_dict())
 
 
 def test_flags_have_every_value():
     assert OTHER.to_flags().splitlines() == [
-        "--model=cosernn",
+        "--model=rrn",
         "--lstm_units=7",
         "--dense_units=8",
+        "--features=context,current_stream_source",
+        "--pathways=skipped,all",
         "--learning_rate=0.25",
         "--batch_size=3",
         "--max_sessions=9",

@@ -8,7 +8,8 @@ from cosernn_tf import prediction
 from cosernn_tf.config import ModelConfig
 from cosernn_tf.features import embed_sessions
 from cosernn_tf.models import create
-from cosernn_tf.models.base import ATTENTION, PREDICTION, DataSpec, LogStatistics
+from cosernn_tf.models.base import ATTENTION, PREDICTION
+from cosernn_tf.models.data_spec import DataSpec, LogStatistics
 from cosernn_tf.prediction import Predictor
 from cosernn_tf.windows import Windows, evaluation_windows, make_batch, sequence_data
 from tests.workspaces import STREAM_SOURCES, random_embeddings, random_table, split_of
@@ -49,7 +50,7 @@ def test_every_session_of_the_split_is_predicted_as_in_the_uncut_sequence(
     for user in range(table.num_users):
         start, end = table.row_splits[user : user + 2]
         one = Windows(*(np.array([value]) for value in (user, start, start, end)))
-        outputs = model(make_batch(data, one).inputs)
+        outputs = model(make_batch(data.only(predictor.inputs), one).inputs)
         rows = np.flatnonzero((found.sessions >= start) & (found.sessions < end))
         steps = found.sessions[rows] - start
         for name, values in ((PREDICTION, found.embeddings), (ATTENTION, found.attention)):

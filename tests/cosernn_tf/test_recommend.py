@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import numpy as np
 import pytest
 
+from cosernn_tf.config import ModelConfig
 from cosernn_tf.dataset import read_all
 from cosernn_tf.errors import UserError
 from cosernn_tf.features import embed_sessions
@@ -19,17 +20,18 @@ from cosernn_tf.runs import INDEX
 from cosernn_tf.schema import (
     DAYS_OF_WEEK,
     DEVICES,
+    FEATURES,
     SESSION_FEATURES,
     SESSION_GAP_SECONDS,
     Per,
     age_bucket,
 )
 from cosernn_tf.table import SessionTable
-from cosernn_tf.trained_run import TrainedRun
+from cosernn_tf.trained_run import TrainedRun, open_trained_run
 from cosernn_tf.windows import evaluation_windows, sequence_data
 from cosernn_tf.workspace import Workspace
 from tests.cosernn_tf.retrieval.runs import write_run
-from tests.workspaces import random_table, write_workspace
+from tests.workspaces import STREAM_SOURCES, random_table, write_workspace
 
 CLOCK = timezone(timedelta(hours=1))
 """Of all users of `random_table`."""
@@ -157,6 +159,38 @@ def test_before_the_first_session_age_and_context_answer(recommender, table):
     assert len({tuple(row.round(4)) for row in scores}) == len(set(buckets.tolist()))
 
 
+@pytest.fixture(scope="module")
+def knowing(workspace) -> Recommender:
+    """Asks who the user is, and where playback starts."""
+    model = ModelConfig("rrn", lstm_units=8, dense_units=6, features=FEATURES)
+    run = write_run(workspace, "knowing", model=model)
+    build_index(run.embeddings, run.embeddings.vectors[:5], run.path / INDEX)
+    return Recommender.open(workspace, "knowing")
+
+
+def test_a_run_may_ask_for_user_and_stream_source(knowing, workspace, table):
+    run = open_trained_run(workspace, "knowing")
+    data = sequence_data(table, embed_sessions(table, run.embeddings.vectors))
+    windows = evaluation_windows(table, first=0, before=None, max_sessions=100)
+    expected = Predictor(run.model)(data, windows).embeddings
+    gaps = table.seconds_since_last
+    sessions = np.flatnonzero((gaps >= SESSION_GAP_SECONDS) & (table.stream_source > 0))[::60]
+    for session in sessions:
+        arguments = {
+            "user": table.user_id[table.user_of_session[session]].decode(),
+            "device": DEVICES[table.device[session]],
+            "at": at(table.session_start[session]),
+        }
+        source = STREAM_SOURCES[table.stream_source[session]]
+        answer = knowing.recommend(**arguments, stream_source=source)
+        scores = run.embeddings.vectors[rows_of(answer)] @ expected[session]
+        np.testing.assert_allclose(scores_of(answer), scores, atol=1e-5)
+        assert answer.long_term_attention is None
+        without = knowing.recommend(**arguments)
+        assert without == knowing.recommend(**arguments, stream_source="unknown")
+        assert np.abs(scores_of(without) - scores_of(answer)).max() > 1e-4
+
+
 # The session that is added -----------------------------------------------------------------------
 
 
@@ -240,12 +274,23 @@ def test_a_fraction_of_a_second_counts_as_the_second_it_is_in(user):
         ({"k": 0}, "--k=0 must be at least 1"),
         ({"k": 182}, "--k=182 is more than the 181 tracks that have an embedding"),
         ({"at": datetime(2019, 6, 1)}, "no UTC offset"),
+        ({"stream_source": "charts"}, "--stream_source=charts has no use: run 'small' was trained"),
     ],
 )
 def test_refuses(recommender, change, says):
     arguments = {"user": "user-1", "device": "mobile", "at": datetime(2019, 6, 1, tzinfo=UTC)}
     with pytest.raises(UserError, match=says):
         recommender.recommend(**(arguments | change))
+
+
+def test_refuses_an_unknown_stream_source(knowing):
+    with pytest.raises(UserError, match="--stream_source=radio is unknown: choose from unknown, u"):
+        knowing.recommend(
+            "user-1",
+            device="mobile",
+            at=datetime(2019, 6, 1, tzinfo=UTC),
+            stream_source="radio",
+        )
 
 
 def test_a_run_or_an_index_that_does_not_exist_is_refused(workspace):

@@ -1,6 +1,7 @@
 """Run directories: what is re-entered, refused, replaced and put back."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -56,6 +57,32 @@ def test_a_finished_run_is_opened_and_left_as_it_is(run):
     assert open_run(run) == CONFIG
     assert not train(run, IDENTITY, content="others")
     assert (run / "model").read_text() == "weights"
+
+
+def test_a_run_of_before_a_flag_existed_has_its_default(run):
+    """As runs of before features and pathways could be chosen."""
+    assert train(run, IDENTITY)
+    path = run / "config.json"
+    stored = json.loads(path.read_text())
+    for name in ("features", "pathways"):
+        del stored["config"]["model"][name]
+    path.write_text(json.dumps(stored))
+    assert open_run(run) == CONFIG
+    assert not train(run, IDENTITY)
+    model = dataclasses.replace(CONFIG.model, pathways=("played",))
+    other = dataclasses.replace(IDENTITY, config=dataclasses.replace(CONFIG, model=model))
+    with pytest.raises(UserError, match=r"differs in pathways \(\['played', 'skipped'\] there"):
+        train(run, other)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"config": {"model": {"mood": 1}}}'])
+def test_a_configuration_that_cannot_be_read_is_named(run, content):
+    assert train(run, IDENTITY)
+    (run / "config.json").write_text(content)
+    with pytest.raises(
+        UserError, match=r"config\.json is damaged or of another version .* --run=m"
+    ):
+        open_run(run)
 
 
 def test_an_interrupted_run_is_entered_again(run):

@@ -126,16 +126,41 @@ def test_model_inputs():
     """Saved models and exports take these by name."""
     assert [(i.name, i.per, i.shape, i.dtype) for i in schema.MODEL_INPUTS] == [
         ("age_bucket", Per.USER, (), "int32"),
+        ("user_id", Per.USER, (), "string"),
         ("day_of_week", Per.SESSION, (), "int32"),
         ("hour", Per.SESSION, (), "int32"),
         ("device", Per.SESSION, (), "int32"),
         ("last_played", Per.SESSION, (40,), "float32"),
         ("last_skipped", Per.SESSION, (40,), "float32"),
+        ("last_all", Per.SESSION, (40,), "float32"),
         ("last_num_tracks", Per.SESSION, (), "float32"),
         ("last_stream_source", Per.SESSION, (), "int32"),
         ("seconds_since_last", Per.SESSION, (), "float32"),
+        ("current_stream_source", Per.SESSION, (), "int32"),
         ("long_term", Per.SESSION, (40,), "float32"),
     ]
+
+
+def test_features_are_the_rows_of_table_3():
+    """§6.4.1, with s⁺ and s⁻ as one group, and z_t as the hypothetical sixth."""
+    assert schema.FEATURES == (
+        "last_session", "context", "num_tracks", "gap", "stream_source", "current_stream_source"
+    )  # fmt: skip
+    assert schema.FEATURES[:5] == schema.DEFAULT_FEATURES
+    groups = {
+        feature: [i.name for i in schema.MODEL_INPUTS if i.feature == feature]
+        for feature in schema.FEATURES
+    }
+    assert groups == {
+        "last_session": ["last_played", "last_skipped", "last_all"],
+        "context": ["day_of_week", "hour", "device"],
+        "num_tracks": ["last_num_tracks"],
+        "gap": ["seconds_since_last"],
+        "stream_source": ["last_stream_source"],
+        "current_stream_source": ["current_stream_source"],
+    }
+    pathways = {i.name: i.pathway for i in schema.MODEL_INPUTS if i.pathway}
+    assert pathways == {f"last_{name}": name for name in ("played", "skipped", "all")}
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,10 @@ def test_what_is_refused_before_anything_heavy_loads(resumed, workspace, tmp_pat
     before = files_of(workspace.root)
     refused = {
         "--learning_rate=-1.0 must be above 0": [root, "--learning_rate=-1"],
-        "--model=gru is unknown: choose from cosernn": [root, "--model=gru"],
+        "--model=gru is unknown: choose from cosernn, jodie, rrn, latent_cross": [
+            root,
+            "--model=gru",
+        ],
         "--run=a/b must be a name": [root, "--run=a/b"],
         "Unknown command line flag 'epochs'": [root, "--epochs=3"],
         "flag --batch_size=x": [root, "--batch_size=x"],

@@ -1,5 +1,6 @@
 """Finished runs whose weights were never trained."""
 
+import dataclasses
 import shutil
 
 import keras
@@ -16,13 +17,16 @@ CONFIG = TrainConfig(model=ModelConfig(lstm_units=6, dense_units=5), max_session
 """Its windows are far shorter than what evaluation must let a session see."""
 
 
-def write_run(workspace: Workspace, name: str, *, seed: int = 0) -> None:
+def write_run(
+    workspace: Workspace, name: str, *, seed: int = 0, model: ModelConfig = CONFIG.model
+) -> None:
     """Writes the run as training would, but for the training; equal seeds give equal weights."""
     sessions = open_sessions(workspace.sessions)
     tracks = load_track_embeddings(workspace.tracks, sessions)
     run = workspace.run(name)
     shutil.rmtree(run, ignore_errors=True)
-    with training_run(run, RunIdentity.of(CONFIG, sessions, tracks), overwrite=False):
+    config = dataclasses.replace(CONFIG, model=model)
+    with training_run(run, RunIdentity.of(config, sessions, tracks), overwrite=False):
         keras.utils.set_random_seed(seed)
         feed = Feed(sessions, tracks.vectors)
-        create(CONFIG.model, feed.data_spec()).build().save(run / MODEL_FILE)
+        create(model, feed.data_spec()).build().save(run / MODEL_FILE)

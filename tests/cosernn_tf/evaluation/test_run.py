@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cosernn_tf.config import ModelConfig, TrainConfig
 from cosernn_tf.dataset import read_all
 from cosernn_tf.errors import UserError
 from cosernn_tf.evaluation import heuristics
@@ -24,6 +25,7 @@ from cosernn_tf.evaluation.run import evaluate_runs
 from cosernn_tf.evaluation.scores import score_schema, score_sessions
 from cosernn_tf.features import embed_sessions
 from cosernn_tf.models.base import PREDICTION, load_model
+from cosernn_tf.schema import FEATURES
 from cosernn_tf.table import SessionTable
 from cosernn_tf.tracks import load_track_embeddings
 from cosernn_tf.windows import sequence_data
@@ -32,7 +34,11 @@ from tests.workspaces import random_table, split_of, write_workspace
 
 from .random_runs import CONFIG, write_run
 
-RUNS = ("second", "first")
+RUNS = {
+    "second": CONFIG.model,
+    "first": ModelConfig("rrn", lstm_units=6, dense_units=5, features=FEATURES),
+}
+"""Models that take other inputs each."""
 MODELS = [*heuristics.HEURISTICS, *RUNS, *heuristics.ORACLES]
 SESSIONS_PER_BLOCK = 300
 
@@ -41,8 +47,8 @@ TABLE = random_table(num_users=9, sessions_per_user=120)
 
 def make_workspace(root: Path, table: SessionTable = TABLE) -> Workspace:
     workspace = write_workspace(root, table=table)
-    for seed, name in enumerate(RUNS):
-        write_run(workspace, name, seed=seed)
+    for seed, (name, model) in enumerate(RUNS.items()):
+        write_run(workspace, name, seed=seed, model=model)
     return workspace
 
 
@@ -51,7 +57,7 @@ def workspace(tmp_path_factory) -> Workspace:
     return make_workspace(tmp_path_factory.mktemp("evaluation") / "workspace")
 
 
-def evaluate(workspace: Workspace, output: Path, runs=RUNS, **options) -> pa.Table:
+def evaluate(workspace: Workspace, output: Path, runs=tuple(RUNS), **options) -> pa.Table:
     """The scores, by model, user and time."""
     evaluate_runs(
         workspace,
@@ -73,11 +79,11 @@ def whole_sequences(workspace: Workspace, run: str) -> np.ndarray:
     sessions = open_sessions(workspace.sessions)
     table = read_all(sessions)
     tracks = load_track_embeddings(workspace.tracks, sessions)
-    data = sequence_data(table, embed_sessions(table, tracks.vectors))
+    data = sequence_data(table, embed_sessions(table, tracks.vectors), RUNS[run].inputs)
     lengths = np.diff(table.row_splits)
     inputs = {}
     for name, values in data.inputs.items():
-        if name == "age_bucket":
+        if len(values) == table.num_users:
             inputs[name] = values
             continue
         inputs[name] = np.zeros((len(lengths), lengths.max(), *values.shape[1:]), values.dtype)
@@ -161,7 +167,7 @@ def test_blocks_add_up_to_the_whole_table(workspace, tmp_path, options, first, b
 
 def test_scores_depend_neither_on_the_blocks_nor_on_saving_predictions(workspace, tmp_path):
     scores = evaluate(workspace, tmp_path / "out", save_predictions=True)
-    evaluate_runs(workspace, RUNS, config=EvaluationConfig(), output=tmp_path / "one block")
+    evaluate_runs(workspace, list(RUNS), config=EvaluationConfig(), output=tmp_path / "one block")
     together = pq.read_table(tmp_path / "one block" / SCORES_FILE)
     assert pq.ParquetFile(tmp_path / "one block" / SCORES_FILE).num_row_groups == 1
     assert together.schema.equals(score_schema())
@@ -262,7 +268,9 @@ def test_excluded_users_are_not_scored_and_change_no_other(workspace, tmp_path):
 
 
 def test_metrics_are_the_means_of_the_scores_and_say_where_they_come_from(workspace, tmp_path):
-    summary = evaluate_runs(workspace, RUNS, config=EvaluationConfig(), output=tmp_path / "out")
+    summary = evaluate_runs(
+        workspace, list(RUNS), config=EvaluationConfig(), output=tmp_path / "out"
+    )
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         SUCCESS,
         METRICS_FILE,
@@ -288,7 +296,9 @@ def test_metrics_are_the_means_of_the_scores_and_say_where_they_come_from(worksp
     provenance = content["provenance"]
     assert provenance["sessions_sha256"] == sessions.sha256
     assert provenance["embeddings_sha256"] == tracks.sha256
-    assert provenance["runs"] == dict.fromkeys(RUNS, CONFIG.to_dict())
+    assert {name: TrainConfig.from_dict(run) for name, run in provenance["runs"].items()} == {
+        name: dataclasses.replace(CONFIG, model=model) for name, model in RUNS.items()
+    }
     assert provenance["boundaries"] == {
         "validation_start": VALIDATION_START,
         "test_start": TEST_START,

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from cosernn_tf.models.layers import LogStandardize, LongTermFusion, OneHot
+from cosernn_tf.models.layers import (
+    LogStandardize,
+    LongTermFusion,
+    Modulate,
+    OneHot,
+    UnitNorm,
+    UserEmbedding,
+    modulation,
+)
 
 
 def test_one_hot_of_a_row_outside_of_the_vocabulary_is_zero():
@@ -23,7 +31,9 @@ def test_log_standardize_refuses_a_deviation_that_is_none(deviation):
         LogStandardize(mean=0.0, deviation=deviation)
 
 
-@pytest.mark.parametrize("layer", [OneHot(3), LogStandardize(mean=1.5, deviation=0.25)])
+@pytest.mark.parametrize(
+    "layer", [OneHot(3), LogStandardize(mean=1.5, deviation=0.25), UserEmbedding(["ü", "b\n"], 4)]
+)
 def test_layers_come_back_from_their_configuration(layer):
     again = type(layer).from_config(layer.get_config())
     assert again.get_config() == layer.get_config()
@@ -37,3 +47,39 @@ def test_fusion():
     # 0.2 (3, 0) + 0.8 (0, 1) = (0.6, 0.8), which has unit length; û alone is scaled to it.
     np.testing.assert_allclose(embedding, [[[0.6, 0.8], [1.0, 0.0]]], atol=1e-6)
     np.testing.assert_allclose(used, [[[0.2, 0.8], [1.0, 0.0]]])
+
+
+def test_modulation():
+    states = np.array([[[2.0, -3.0, 4.0]]], np.float32)
+    weights = np.array([[[0.0, 0.5, -2.0]]], np.float32)
+    np.testing.assert_allclose(Modulate()([states, weights]), [[[2.0, -4.5, -4.0]]])
+
+
+def test_modulation_begins_near_the_identity():
+    layer = modulation(300, name="w")
+    factors = layer(np.ones((1, 1, 1), np.float32)).numpy()
+    assert abs(factors.mean()) < 0.01
+    assert 0.04 < factors.std() < 0.06
+    assert len(layer.weights) == 1  # nothing where nothing modulates
+
+
+def test_unit_norm():
+    vectors = np.array([[[3.0, 4.0], [0.0, 0.0]]], np.float32)
+    np.testing.assert_allclose(UnitNorm()(vectors), [[[0.6, 0.8], [0.0, 0.0]]], atol=1e-6)
+
+
+def test_user_embedding():
+    """Ids are bytes to it, whatever is in them; all that it does not know share a row."""
+    layer = UserEmbedding(["ü", "a b", "b\n"], 2)
+    ids = ["b\n", "nobody", "ü", "", "a b", "b"]
+    assert layer(np.array([name.encode() for name in ids], object)).shape == (6, 1, 2)
+    layer.set_weights([np.arange(8.0).reshape(4, 2)])
+    found = layer(np.array([*(name.encode() for name in ids), b"\xff"], object))
+    np.testing.assert_array_equal(found[:, 0, 0] // 2, [3, 0, 1, 0, 2, 0, 0])
+    np.testing.assert_array_equal(found[:, 0, 1] - found[:, 0, 0], np.ones(7))
+
+
+def test_user_embedding_of_nobody():
+    layer = UserEmbedding([], 3)
+    assert layer(np.array([b"a", b"b"], object)).shape == (2, 1, 3)
+    assert layer.embeddings.shape == (1, 3)

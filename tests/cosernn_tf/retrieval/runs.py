@@ -1,5 +1,7 @@
 """A finished run whose weights were never trained."""
 
+import dataclasses
+
 import keras
 
 from cosernn_tf.config import ModelConfig, TrainConfig
@@ -14,13 +16,13 @@ from cosernn_tf.workspace import Workspace, open_sessions
 CONFIG = TrainConfig(model=ModelConfig(lstm_units=8, dense_units=6), max_sessions=10)
 
 
-def write_run(workspace: Workspace, name: str) -> TrainedRun:
+def write_run(workspace: Workspace, name: str, *, model: ModelConfig = CONFIG.model) -> TrainedRun:
     """Writes the run as training would, but for the training and the index."""
     sessions = open_sessions(workspace.sessions)
     tracks = load_track_embeddings(workspace.tracks, sessions)
-    identity = RunIdentity.of(CONFIG, sessions, tracks)
+    identity = RunIdentity.of(dataclasses.replace(CONFIG, model=model), sessions, tracks)
     with training_run(workspace.run(name), identity, overwrite=False):
         keras.utils.set_random_seed(5)
-        model = create(CONFIG.model, Feed(sessions, tracks.vectors).data_spec()).build()
-        model.save(workspace.run(name) / MODEL_FILE)
+        data = Feed(sessions, tracks.vectors).data_spec()
+        create(model, data).build().save(workspace.run(name) / MODEL_FILE)
     return open_trained_run(workspace, name)

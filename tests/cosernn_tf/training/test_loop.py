@@ -39,10 +39,11 @@ def test_validation_is_the_mean_cosine_of_the_validation_sessions(feed):
     for user in range(table.num_users):
         rows = slice(*table.row_splits[user : user + 2])
         inputs = {
-            name: values[None, user] if name == "age_bucket" else values[None, rows]
+            name: values[None, user if len(values) == table.num_users else rows]
             for name, values in data.inputs.items()
         }
-        predictions, attention = cosernn(weights, spec, inputs)
+        predictions, attention = cosernn(weights, CONFIG.model, spec, inputs)
+        assert attention is not None
         for step, row in enumerate(range(rows.start, rows.stop)):
             in_split = split.validation_start <= table.session_start[row] < split.test_start
             if in_split and data.target[row].any():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cosernn_tf.models.base import ATTENTION, PREDICTION
+from cosernn_tf.models.base import ATTENTION, PREDICTION, inputs_of
 from cosernn_tf.training.step import TrainStep
 from cosernn_tf.windows import group_by_length, make_batch, training_windows
 from tests.cosernn_tf.training.conftest import new_model
@@ -75,7 +75,7 @@ def test_the_step_descends_the_mean_over_pairs(model, data, windows):
     batch = make_batch(data, windows)
     changes, result = descend(model, [batch])
     with tf.GradientTape() as tape:
-        outputs = model(batch.inputs)
+        outputs = model({name: batch.inputs[name] for name in inputs_of(model)})
         cosines = tf.reduce_sum(outputs[PREDICTION] * batch.target, axis=-1)
         losses = 1.0 - cosines[batch.weight == 1.0]
         loss = tf.reduce_mean(losses)
