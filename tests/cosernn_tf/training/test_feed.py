@@ -5,8 +5,11 @@ import collections
 import numpy as np
 import pytest
 
+from cosernn_tf.config import ModelConfig
 from cosernn_tf.dataset import read_all
 from cosernn_tf.features import embed_sessions
+from cosernn_tf.schema import USER_UNKNOWN
+from cosernn_tf.training.feed import USER_DROPOUT
 from tests.cosernn_tf.training.conftest import open_feed
 
 
@@ -101,3 +104,52 @@ def test_validation_windows_have_every_validation_session_once(request, which):
         np.testing.assert_array_equal(np.sort(rows), expected)
         count += len(rows)
     assert count > 30
+
+
+# Users -------------------------------------------------------------------------------------------
+
+
+def users_of(batch) -> list[bytes]:
+    return [user for group in batch for user in group.inputs["user_id"]]
+
+
+def test_known_users_are_those_with_a_training_pair(feed, small_blocks, workspace):
+    table = read_all(feed.sessions)
+    before = feed.sessions.manifest.split.validation_start
+    played = embed_sessions(table, feed._track_embeddings).has_played
+    expected = set()
+    for user, start, end in zip(
+        table.user_id, table.row_splits[:-1], table.row_splits[1:], strict=True
+    ):
+        if any(played[row] and table.session_start[row] < before for row in range(start, end)):
+            expected.add(user.decode())
+    assert 1 < len(expected) < table.num_users
+    for one in (feed, small_blocks):
+        assert one.data_spec().users == tuple(sorted(expected))
+    assert open_feed(workspace, inputs=ModelConfig().inputs).data_spec().users == ()
+
+
+def test_in_every_epoch_other_users_are_taken_for_unknown(feed, workspace):
+    unknown, total, patterns = 0, 0, set()
+    for epoch in range(1, 60):
+        users = [user for batch in batches(feed, epoch=epoch) for user in users_of(batch)]
+        again = [user for batch in batches(feed, epoch=epoch) for user in users_of(batch)]
+        assert users == again
+        hidden = set(read_all(feed.sessions).user_id) - set(users)
+        patterns.add(frozenset(hidden))
+        # Whoever is unknown in an epoch is so in all windows.
+        unknown += users.count(USER_UNKNOWN)
+        total += len(users)
+    assert len(patterns) > 10
+    deviation = np.sqrt(USER_DROPOUT * (1 - USER_DROPOUT) / (59 * 11))
+    assert unknown / total == pytest.approx(USER_DROPOUT, abs=4 * deviation)
+
+
+def test_models_that_do_not_ask_who_the_user_is_get_the_same_batches(feed, workspace):
+    other = open_feed(workspace, inputs=ModelConfig().inputs)
+    for ours, theirs in zip(batches(feed), batches(other), strict=True):
+        for mine, its in zip(ours, theirs, strict=True):
+            assert set(its.inputs) == set(ModelConfig().inputs)
+            np.testing.assert_array_equal(mine.target, its.target)
+            for name, values in its.inputs.items():
+                np.testing.assert_array_equal(mine.inputs[name], values)
