@@ -12,6 +12,9 @@ _LARGE: Final = 0.5
 _NOTABLE: Final = 0.1
 """Shares from which a bias is named."""
 
+_MANY_TIMES: Final = 3
+"""What the heaviest user must have, in shares that all would have alike, to be named."""
+
 
 def known_limits(statistics: Statistics) -> list[str]:
     """A sentence or two each, in Markdown; what holds for the data set at hand only."""
@@ -100,7 +103,7 @@ def _users(statistics: Statistics) -> list[str]:
         unknown = statistics.users - statistics.users_with_age
         found.append(f"The age of {percent(unknown, statistics.users)} of the users is unknown.")
     most = (statistics.sessions_per_user.maximum or 0) / statistics.sessions
-    if statistics.users > 1 and most >= _NOTABLE:
+    if most >= max(_NOTABLE, _MANY_TIMES / statistics.users):
         found.append(
             f"One user has {share(most)} of the sessions, perhaps a shared account or a machine: "
             "look at results with and without."

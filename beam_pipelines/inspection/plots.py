@@ -14,6 +14,7 @@ from typing import Final
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
@@ -24,7 +25,7 @@ from beam_pipelines.inspection.bins import Bars, bars_of, even_bars
 from beam_pipelines.inspection.counts import SECONDS_PER_WEEK
 from beam_pipelines.inspection.statistics import Context, Distribution, Statistics
 from beam_pipelines.inspection.tables import date_and_time, duration, one_line
-from cosernn_tf.schema import DAYS_OF_WEEK, HOURS, MAX_TRACKS_PER_SESSION
+from cosernn_tf.schema import DAYS_OF_WEEK, HOURS, MAX_TRACKS_PER_SESSION, UNKNOWN
 
 PLOTS: Final = "plots"
 """Their folder, beside the data card."""
@@ -32,6 +33,7 @@ PLOTS: Final = "plots"
 _DOTS_PER_INCH: Final = 160
 _SIZE: Final = (6.4, 4.0)
 _PAD_INCHES: Final = 0.12
+_PAD_FOR_LEGEND: Final = 24
 _FONT: Final = "DejaVu Sans"
 _BLUE, _SKY, _PALE_SKY, _RED, _GREY = "#0072B2", "#56B4E9", "#C5E4F7", "#D55E00", "#595959"
 _STYLE: Final = {
@@ -39,7 +41,6 @@ _STYLE: Final = {
     "font.size": 10,
     "axes.titlesize": 12,
     "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
@@ -50,7 +51,7 @@ _STYLE: Final = {
 _MAX_BARS: Final = 15
 _NAME_WIDTH: Final = 24
 _MARGIN: Final = 1.1
-_DECADES_WITH_ROOM: Final = 3
+_DECADES_WITH_ROOM: Final = 4
 """Of a logarithmic axis, for the ticks 2 and 5."""
 _TIME_TICKS: Final = {
     20 * 60: "20 min",
@@ -98,24 +99,24 @@ def plot_on(axes: Axes, name: str, statistics: Statistics) -> None:
 
 
 def _plot_sessions_per_user(axes: Axes, statistics: Statistics) -> None:
-    axes.set_title("Sessions a user")
+    axes.set_title("Sessions a user", loc="left")
     axes.set_xlabel("Sessions")
     _integers(axes, statistics.sessions_per_user, what="users")
 
 
 def _plot_tracks_per_session(axes: Axes, statistics: Statistics) -> None:
-    axes.set_title("Tracks a session")
+    axes.set_title("Tracks a session", loc="left")
     axes.set_xlabel("Listens in the session")
     _integers(axes, statistics.tracks_per_session, what="sessions")
     if statistics.kept_listens < statistics.listens:
         kept = MAX_TRACKS_PER_SESSION
         label = f"the first {kept} are kept"
         axes.axvline(kept + 0.5, color="black", linewidth=1.2, linestyle=":", label=label)
-        axes.legend(loc="upper right")
+        _legend(axes)
 
 
 def _plot_history_at_test(axes: Axes, statistics: Statistics) -> None:
-    axes.set_title("History of a user when the test split begins")
+    axes.set_title("History of a user when the test split begins", loc="left")
     axes.set_xlabel("Sessions before the test split, of users who have one in it")
     values = statistics.history_at_test
     if not values.count:
@@ -125,7 +126,7 @@ def _plot_history_at_test(axes: Axes, statistics: Statistics) -> None:
 
 
 def _plot_gaps(axes: Axes, statistics: Statistics) -> None:
-    axes.set_title("Gaps between sessions")
+    axes.set_title("Gaps between sessions", loc="left")
     axes.set_xlabel("From the end of a session to the start of the user's next")
     values = statistics.gap_seconds
     if not values.count:
@@ -160,24 +161,32 @@ def _integers(axes: Axes, values: Distribution, *, what: str) -> None:
     if bars.is_log:
         axes.set_xscale("log")
         axes.set_xlim(bars.edges[0] / _MARGIN, bars.edges[-1] * _MARGIN)
-        decades = range(math.ceil(math.log10(bars.edges[-1])))
-        subs = (1, 2, 5) if len(decades) <= _DECADES_WITH_ROOM else (1,)
-        axes.xaxis.set_major_locator(FixedLocator([s * 10**d for d in decades for s in subs]))
-        axes.xaxis.set_minor_locator(NullLocator())
+        _tick(axes.xaxis, bars.edges[-1])
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-    axes.xaxis.set_major_formatter(FuncFormatter(_short))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
+        axes.xaxis.set_major_formatter(FuncFormatter(_short))
     _draw(axes, bars, what=what)
     if bars.is_log and values.minimum == 0:
         axes.set_xlabel(f"{axes.get_xlabel()}; {values.counts[0]:,} more have none")
     _mark_middle(axes, values, format_value=_three_digits)
 
 
+def _tick(axis: Axis, highest: float) -> None:
+    """Ticks of a logarithmic axis that begins at about 1."""
+    decades = range(math.ceil(math.log10(highest)) + 1)
+    subs = (1, 2, 5) if len(decades) <= _DECADES_WITH_ROOM else (1,)
+    ticks = [sub * 10**decade for decade in decades for sub in subs]
+    axis.set_major_locator(FixedLocator([tick for tick in ticks if tick <= highest]))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(_short))
+
+
 def _draw(axes: Axes, bars: Bars, *, what: str) -> None:
     axes.stairs(bars.heights, bars.edges, fill=True, color=_SKY, linewidth=0)
     label = f"{what} per doubling" if bars.is_log else what
     axes.set_ylabel(label[0].upper() + label[1:])
-    axes.set_ylim(0, 1.12 * max(bars.heights))
+    axes.set_ylim(0, 1.05 * max(bars.heights))
     axes.yaxis.set_major_formatter(FuncFormatter(_short))
     axes.grid(axis="y")
 
@@ -190,14 +199,14 @@ def _mark_middle(axes: Axes, values: Distribution, *, format_value: Callable[[fl
         axes.axvline(
             value, color=_RED, linewidth=1.4, linestyle=style, label=f"{name} {format_value(value)}"
         )
-    axes.legend(loc="upper right")
+    _legend(axes)
 
 
 # Contexts ----------------------------------------------------------------------------------------
 
 
 def _plot_hours_and_days(axes: Axes, statistics: Statistics) -> None:
-    axes.set_title("When sessions start")
+    axes.set_title("When sessions start", loc="left")
     shares = 100 * np.array(statistics.sessions_by_day_and_hour) / max(1, statistics.sessions)
     image = axes.imshow(shares, aspect="auto", cmap="cividis", vmin=0)
     axes.set_xticks(range(0, HOURS, 3), [f"{hour:02d}" for hour in range(0, HOURS, 3)])
@@ -209,18 +218,21 @@ def _plot_hours_and_days(axes: Axes, statistics: Statistics) -> None:
 
 
 def _plot_devices(axes: Axes, statistics: Statistics) -> None:
-    axes.set_title("Devices")
-    _shares(axes, statistics.devices, of=statistics.sessions)
+    axes.set_title("Devices", loc="left")
+    _shares(axes, statistics.devices, of=statistics.sessions, what="device")
 
 
 def _plot_stream_sources(axes: Axes, statistics: Statistics) -> None:
-    axes.set_title("Stream sources")
-    _shares(axes, statistics.stream_sources, of=statistics.sessions)
+    axes.set_title("Stream sources", loc="left")
+    _shares(axes, statistics.stream_sources, of=statistics.sessions, what="stream source")
 
 
-def _shares(axes: Axes, contexts: Sequence[Context], *, of: int) -> None:
+def _shares(axes: Axes, contexts: Sequence[Context], *, of: int, what: str) -> None:
     """Horizontal bars, the most frequent on top."""
     ordered = sorted((c for c in contexts if c.sessions), key=lambda context: -context.sessions)
+    if [context.name for context in ordered] == [UNKNOWN]:
+        _say(axes, f"No {what} is known")
+        return
     shown = ordered if len(ordered) <= _MAX_BARS else ordered[: _MAX_BARS - 1]
     names = [_drawable(context.name) for context in shown]
     shares = [100 * context.sessions / of for context in shown]
@@ -235,23 +247,27 @@ def _shares(axes: Axes, contexts: Sequence[Context], *, of: int) -> None:
     axes.set_yticks(places, names)
     axes.set_ylim(max(len(names), 3) - 0.4, -0.6)
     axes.set_xlim(0, 1.2 * max(shares))
+    axes.set_xticks([tick for tick in axes.get_xticks() if tick <= min(100, 1.2 * max(shares))])
     axes.set_xlabel("Share of sessions, %, by their first listen")
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
 
 
 def _plot_skip_rate(axes: Axes, statistics: Statistics) -> None:
-    axes.set_title("Skip rate by hour")
+    axes.set_title("Skip rate by hour", loc="left")
     axes.set_xlabel(f"Hour in which the session starts, {_clock(statistics)}")
     axes.set_ylabel("Skipped listens, %")
+    if not statistics.skipped:
+        _say(axes, "No listen counts as skipped")
+        return
     overall = 100 * (statistics.skip_rate or 0.0)
     rates = [math.nan if h.skip_rate is None else 100 * h.skip_rate for h in statistics.hours]
     axes.plot(range(HOURS), rates, color=_BLUE, marker="o", markersize=4, linewidth=1.6)
     axes.axhline(overall, color=_RED, linewidth=1.4, linestyle="--", label=f"all {overall:.1f} %")
     axes.set_xlim(-0.5, HOURS - 0.5)
     axes.set_xticks(range(0, HOURS, 3), [f"{hour:02d}" for hour in range(0, HOURS, 3)])
-    axes.set_ylim(0, max(1.0, 1.3 * np.nanmax(rates)))
-    axes.legend(loc="upper right")
+    axes.set_ylim(0, 1.15 * np.nanmax(rates))
+    _legend(axes)
     axes.grid()
 
 
@@ -259,14 +275,14 @@ def _plot_skip_rate(axes: Axes, statistics: Statistics) -> None:
 
 
 def _plot_popularity(axes: Axes, statistics: Statistics) -> None:
-    axes.set_title("Popularity of tracks")
+    axes.set_title("Popularity of tracks", loc="left")
     axes.set_xlabel("Rank of the track")
     axes.set_ylabel("Listens to it in the records")
     popularity = statistics.popularity
     if not popularity.tracks:
         _say(axes, "No listen has a track of the vocabulary")
         return
-    axes.loglog(popularity.ranks, popularity.listens, color=_BLUE, linewidth=2, marker=".")
+    axes.loglog(popularity.ranks, popularity.listens, color=_BLUE, linewidth=2)
     axes.axvline(
         popularity.top_tracks,
         color=_RED,
@@ -274,16 +290,16 @@ def _plot_popularity(axes: Axes, statistics: Statistics) -> None:
         linestyle="--",
         label=f"top 1 %: {100 * (popularity.top_share or 0):.1f} % of listens",
     )
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(_short))
+    _tick(axes.xaxis, popularity.ranks[-1])
+    _tick(axes.yaxis, popularity.listens[0])
     axes.set_xlim(left=0.8)
     axes.set_ylim(bottom=0.8)
-    axes.legend(loc="upper right")
+    _legend(axes)
     axes.grid()
 
 
 def _plot_weeks(axes: Axes, statistics: Statistics) -> None:
-    axes.set_title("Sessions a week")
+    axes.set_title("Sessions a week", loc="left")
     axes.set_ylabel("Sessions in 7 days")
     starts = [week.start for week in statistics.weeks]
     edges = date2num(_moments([*starts, starts[-1] + SECONDS_PER_WEEK]))
@@ -296,18 +312,24 @@ def _plot_weeks(axes: Axes, statistics: Statistics) -> None:
     for split, style in zip(statistics.splits[1:], ("--", "-"), strict=True):
         assert split.start is not None
         boundary = date2num(_moments([max(split.start, starts[0])]))[0]
-        label = f"{split.name} from {date_and_time(split.start)[:10]}"
+        label = f"{split.name}: {date_and_time(split.start)[:10]}"
         axes.axvline(boundary, color=_RED, linewidth=1.6, linestyle=style, label=label)
     axes.set_xlim(edges[0], edges[-1])
-    axes.set_ylim(0, 1.1 * max(heights))
+    axes.set_ylim(0, 1.05 * max(heights))
     locator = AutoDateLocator(minticks=3, maxticks=8)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     beginning = "from an unknown beginning" if statistics.has_relative_times else "UTC"
     axes.set_xlabel(f"Date, {beginning}")
     axes.yaxis.set_major_formatter(FuncFormatter(_short))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=3, fontsize=9)
+    _legend(axes)
     axes.grid(axis="y")
+
+
+def _legend(axes: Axes) -> None:
+    """What the lines are, in a row between title and axes, where it covers nothing."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.3, fontsize=9)
+    axes.set_title(axes.get_title(loc="left"), loc="left", pad=_PAD_FOR_LEGEND)
 
 
 # Text --------------------------------------------------------------------------------------------

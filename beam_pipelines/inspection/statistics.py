@@ -97,7 +97,7 @@ class Popularity:
     """Of the listens, to the `top_tracks`."""
     gini: float | None
     ranks: tuple[int, ...]
-    """Some ranks, from 1, even on a logarithmic axis, with the `listens` of the track there."""
+    """Some ranks, from 1 to the last, with the `listens` of the track there."""
     listens: tuple[int, ...]
     tracks_not_in_training: int
     """Of the vocabulary, without a listen in the training split."""
@@ -322,12 +322,12 @@ def _popularity(counts: Counts, train_listens: np.ndarray) -> Popularity:
 
 
 def _even_ranks(number: int) -> np.ndarray:
-    """Ranks from 1 to `number`, all of the first few, then even on a logarithmic axis."""
+    """Ranks from 1 to `number`: the first and the last few, and fewer in between."""
     if not number:
         return np.zeros(0, np.int64)
     steps = 1 + int(math.log10(number) * _RANKS_PER_DECADE)
-    ranks: np.ndarray = np.unique(np.rint(np.geomspace(1, number, steps + 1)).astype(np.int64))
-    return ranks
+    ranks = np.rint(np.geomspace(1, number, steps + 1)).astype(np.int64)
+    return np.union1d(ranks, number + 1 - ranks)
 
 
 def _contexts(names: Sequence[str], sums: np.ndarray) -> tuple[Context, ...]:

@@ -93,7 +93,7 @@ def sizes(statistics: Statistics) -> Table:
             ("first listen, UTC", date_and_time(statistics.first_timestamp)),
             ("last listen, UTC", date_and_time(statistics.last_timestamp)),
             ("days between them", f"{statistics.days:,.1f}"),
-            (f"size of the shards ({statistics.shards:,})", f"{statistics.bytes / 1e6:,.1f} MB"),
+            (f"size of the shards ({statistics.shards:,})", size(statistics.bytes)),
         ),
     )
 
@@ -262,11 +262,24 @@ def number(value: int | None) -> str:
 
 
 def share(value: float | None) -> str:
-    return ABSENT if value is None else f"{100 * value:.1f} %"
+    """In percent; a little is not nothing, and almost all not all."""
+    if value is None:
+        return ABSENT
+    text = f"{100 * value:.1f} %"
+    if text == "0.0 %" and value > 0:
+        return "< 0.1 %"
+    return "> 99.9 %" if text == "100.0 %" and value < 1 else text
 
 
 def percent(part: int, whole: int) -> str:
     return share(part / whole if whole else None)
+
+
+def size(num_bytes: int) -> str:
+    for unit, length in (("GB", 1e9), ("MB", 1e6)):
+        if num_bytes >= length:
+            return f"{num_bytes / length:,.1f} {unit}"
+    return f"{num_bytes / 1e3:,.1f} kB"
 
 
 def duration(seconds: float | None) -> str:

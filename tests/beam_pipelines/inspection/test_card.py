@@ -81,6 +81,21 @@ def test_durations(seconds, text):
     assert tables.duration(seconds) == text
 
 
+def test_a_little_is_not_nothing():
+    assert tables.percent(0, 5) == "0.0 %"
+    assert tables.percent(1, 10_000) == "< 0.1 %"
+    assert tables.percent(9_999, 10_000) == "> 99.9 %"
+    assert tables.percent(1, 8) == "12.5 %"
+    assert tables.percent(5, 5) == "100.0 %"
+    assert tables.percent(0, 0) == "-"
+    assert [tables.size(n) for n in (5, 25_000, 2_500_000, 10**11)] == [
+        "0.0 kB",
+        "25.0 kB",
+        "2.5 MB",
+        "100.0 GB",
+    ]
+
+
 def test_names_of_a_log_cannot_break_a_table():
     assert tables.escaped("a|b\\ <i> & *c* `d` [e](f) _g_ h_i") == (
         r"a\|b\\ \<i\> \& \*c\* \`d\` \[e\](f) \_g\_ h_i"

@@ -69,7 +69,7 @@ def test_they_are_images_that_differ(statistics, tmp_path):
 @pytest.mark.parametrize("name", PLOTTERS)
 def test_every_plot_has_a_title_and_axes_that_say_what_they_are(statistics, name):
     axes = drawn(statistics, name)
-    assert axes.get_title()
+    assert axes.get_title(loc="left")
     assert axes.get_xlabel()
     assert axes.get_ylabel() or axes.get_yticklabels()
 
@@ -154,7 +154,7 @@ def test_weeks_have_all_sessions_and_the_boundaries_of_the_splits(statistics):
     assert heights.sum() == statistics.sessions
     days = [line.get_xdata()[0] for line in axes.lines]
     assert days == [pytest.approx(split.start / 86_400) for split in statistics.splits[1:]]
-    assert [line.get_label().split()[0] for line in axes.lines] == ["validation", "test"]
+    assert [line.get_label().split(":")[0] for line in axes.lines] == ["validation", "test"]
     # 61 days are eight weeks and part of one.
     first, rest = axes.patches
     assert len(first.get_data().values) == 1
@@ -181,12 +181,19 @@ def test_little_and_skewed_data(tmp_path, table):
 
 def test_what_there_is_nothing_of_is_said(tmp_path):
     statistics = gather(write_sessions(tmp_path / "sessions", one_session_each(3, cut=True)))
+    unknown = (Context("unknown", 3, 3, 3, 0, 0.0), Context("web", 0, 0, 0, 0, None))
     statistics = dataclasses.replace(
-        statistics, history_at_test=dataclasses.replace(statistics.gap_seconds, exact=True)
+        statistics,
+        devices=unknown,
+        stream_sources=unknown,
+        history_at_test=dataclasses.replace(statistics.gap_seconds, exact=True),
     )
     for name, text in (
         ("gaps.png", "No user has a second session"),
         ("popularity.png", "No listen has a track of the vocabulary"),
+        ("devices.png", "No device is known"),
+        ("stream_sources.png", "No stream source is known"),
+        ("skip_rate.png", "No listen counts as skipped"),
         ("history_at_test.png", "No session is in the test split"),
     ):
         assert [shown.get_text() for shown in drawn(statistics, name).texts] == [text]
