@@ -147,7 +147,11 @@ def _how_it_was_made(statistics: Statistics) -> str:
     if options:
         shown = ", ".join(f"`{name}` {_option(value)}" for name, value in options.items())
         lines.append(f"Options: {shown}.")
-    made = [tables.rows_of_the_log(statistics), tables.skip_rules(statistics)]
+    made = [
+        tables.rows_of_the_log(statistics),
+        tables.rows_of_users(statistics),
+        tables.skip_rules(statistics),
+    ]
     return tables.bullets(lines) + "".join(
         f"\n{table.title}:\n\n{table.to_markdown()}" for table in made if table.rows
     )

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from beam_pipelines.inspection.statistics import Context, Distribution, Statistics
-from beam_pipelines.rules.tally import DUPLICATES, KEPT, READ
+from beam_pipelines.rules.refusals import rejected_users
+from beam_pipelines.rules.tally import DUPLICATES, KEPT, READ, USERS_READ, Tally
 from cosernn_tf.schema import MAX_TRACKS_PER_SESSION, SECONDS_PER_DAY, UNKNOWN
 
 ABSENT: Final = "-"
@@ -63,6 +64,7 @@ def all_tables(statistics: Statistics) -> list[Table]:
         sizes(statistics),
         splits(statistics),
         rows_of_the_log(statistics),
+        rows_of_users(statistics),
         skip_rules(statistics),
         distributions(statistics),
         concentration(statistics),
@@ -127,6 +129,25 @@ def rows_of_the_log(statistics: Statistics) -> Table:
         "Rows of the log",
         ("rows", "number", "share"),
         tuple((name, number(count), percent(count, read)) for name, count in rows.items()),
+    )
+
+
+def rows_of_users(statistics: Statistics) -> Table:
+    """What became of the rows of `--users`; no rows where there was no such file."""
+    counters = statistics.counters
+    names = {
+        USERS_READ: "read",
+        "users_duplicates": "of users who were named before",
+        "users_without_listens": "of users who are not in the log",
+    }
+    reasons = rejected_users(Tally(counters))
+    rows = {text: counters.get(name, 0) for name, text in names.items()}
+    rows |= {f"rejected: {_words(name)}": count for name, count in reasons.items()}
+    read = counters.get(USERS_READ, 0)
+    return Table(
+        "Rows of users",
+        ("rows", "number", "share"),
+        tuple((name, number(count), percent(count, read)) for name, count in rows.items() if read),
     )
 
 

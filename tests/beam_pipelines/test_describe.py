@@ -57,7 +57,9 @@ def folder(tmp_path_factory, rows) -> Path:
     write_json_lines(
         folder / "log/b.jsonl", [{**rows[0], "timestamp": time} for time in (-1, "soon")]
     )
-    write_bytes(folder / "users.csv", f"user_id,age\n{rows[0]['user_id']},30\n".encode())
+    write_bytes(
+        folder / "users.csv", f"user_id,age\n{rows[0]['user_id']},30\n,5\nx,6\nx,7\n".encode()
+    )
     config = SessionizeConfig(
         listens=(str(folder / "log"),),
         users=str(folder / "users.csv"),
@@ -122,6 +124,9 @@ def test_it_prints_the_tables(results, rows):
     assert re.search(rf"^sessions +{num_sessions:,}$", text, re.M)
     assert re.search(rf"^read +{len(rows) + 2:,} +100\.0 %$", text, re.M)
     assert re.search(r"^rejected: bad timestamp +1 +\d\.\d %$", text, re.M)
+    assert re.search(r"^of users who are not in the log +1 +25\.0 %$", text, re.M)
+    assert re.search(r"^of users who were named before +1 +25\.0 %$", text, re.M)
+    assert re.search(r"^rejected: users missing user id +1 +25\.0 %$", text, re.M)
     for title in ("Splits", "Distributions", "Device", "Stream source", "Period of day"):
         assert re.search(rf"^{title} ", text, re.M)
     assert text.rstrip().endswith("ws/description")

@@ -13,7 +13,7 @@ from beam_pipelines.config import SessionizeConfig
 from beam_pipelines.job import sessionize
 from cosernn_tf.dataset import read_all, read_user
 from cosernn_tf.errors import UserError
-from cosernn_tf.schema import DEVICES, MAX_TRACKS_PER_SESSION
+from cosernn_tf.schema import DEVICES, MAX_TRACKS_PER_SESSION, SESSION_FEATURES, Per
 from cosernn_tf.sessions import shard_of
 from cosernn_tf.table import SessionTable
 from cosernn_tf.workspace import SessionsDirectory, open_sessions
@@ -261,9 +261,11 @@ def test_tensorflow_datasets_opens_it(directory):
     assert set(found) == set(table.user_id.tolist())
     for user, user_id in enumerate(table.user_id):
         own = slice(*table.row_splits[user : user + 2])
-        np.testing.assert_array_equal(found[user_id]["track"], table.track[own])
-        np.testing.assert_array_equal(found[user_id]["hour"], table.hour[own])
-        assert found[user_id]["user_age"] == table.user_age[user]
+        assert set(found[user_id]) == {feature.name for feature in SESSION_FEATURES}
+        for feature in SESSION_FEATURES:
+            rows = user if feature.per is Per.USER else own
+            expected = getattr(table, feature.name)[rows]
+            np.testing.assert_array_equal(found[user_id][feature.name], expected)
 
 
 def test_a_log_of_one_listen(tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import tracemalloc
 import warnings
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,22 @@ def test_nothing_depends_on_the_shards_or_the_order_of_users(tmp_path):
     for other in found[1:]:
         assert {field: other[field] for field in first} == first
     assert [statistics["shards"] for statistics in found] == [1, 2, 7, 40]
+
+
+def test_memory_does_not_grow_with_the_users(tmp_path):
+    def peak(num_shards: int) -> int:
+        table = random_table(1, num_users=40 * num_shards, sessions_per_user=20)
+        path = tmp_path / str(num_shards)
+        directory = write_sessions(path, table, num_shards=num_shards)
+        largest = max(shard.sessions for shard in directory.manifest.shards)
+        tracemalloc.start()
+        found = gather(directory)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert found.users == 40 * num_shards
+        return most // largest
+
+    assert peak(24) < 1.5 * peak(3)
 
 
 def of_options(tmp_path: Path, **changes: Any) -> SessionsDirectory:
