@@ -207,7 +207,7 @@ def _mark_middle(axes: Axes, values: Distribution, *, format_value: Callable[[fl
 
 def _plot_hours_and_days(axes: Axes, statistics: Statistics) -> None:
     axes.set_title("When sessions start", loc="left")
-    shares = 100 * np.array(statistics.sessions_by_day_and_hour) / max(1, statistics.sessions)
+    shares = 100 * np.array(statistics.sessions_by_day_and_hour) / statistics.sessions
     image = axes.imshow(shares, aspect="auto", cmap="cividis", vmin=0)
     axes.set_xticks(range(0, HOURS, 3), [f"{hour:02d}" for hour in range(0, HOURS, 3)])
     axes.set_yticks(range(len(DAYS_OF_WEEK)), DAYS_OF_WEEK)
@@ -240,8 +240,7 @@ def _shares(axes: Axes, contexts: Sequence[Context], *, of: int, what: str) -> N
         names.append(f"{len(ordered) - len(shown):,} others")
         shares.append(100 - sum(shares))
     places = range(len(names))
-    is_rest = [False] * len(shown) + [True] * (len(names) - len(shown))
-    colours = [_PALE_SKY if rest else _SKY for rest in is_rest]
+    colours = [_SKY] * len(shown) + [_PALE_SKY] * (len(names) - len(shown))
     bars = axes.barh(places, shares, color=colours, height=0.72)
     axes.bar_label(bars, [f"{share:.1f} %" for share in shares], padding=4, fontsize=9)
     axes.set_yticks(places, names)
@@ -347,9 +346,8 @@ def _moments(timestamps: Sequence[int]) -> list[datetime.datetime]:
 
 def _short(value: float, _: object = None) -> str:
     """A number in few characters: 2,500 → 2,500; 25,000 → 25k; 2,500,000 → 2.5M."""
-    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if abs(value) >= limit:
-            scale = {"G": 1e9, "M": 1e6, "k": 1e3}[unit]
+    for least, scale, unit in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if value >= least:
             return f"{value / scale:,.4g}{unit}"
     return f"{value:,.4g}"
 

@@ -230,3 +230,5 @@ def test_a_user_of_three_million_sessions_and_users_without_history(statistics):
     axes = drawn(skewed, "history_at_test.png")
     assert axes.get_xscale() == "log"
     assert "7 more have none" in axes.get_xlabel()
+    mostly_new = dataclasses.replace(values, quantiles={"p50": 0})
+    check(draw("history_at_test.png", dataclasses.replace(statistics, history_at_test=mostly_new)))
