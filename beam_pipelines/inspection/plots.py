@@ -195,10 +195,11 @@ def _mark_middle(axes: Axes, values: Distribution, *, format_value: Callable[[fl
     median = values.quantiles["p50"]
     assert median is not None
     assert values.mean is not None
+    least, _ = axes.get_xlim()
     for value, name, style in ((median, "median", "-"), (values.mean, "mean", "--")):
-        axes.axvline(
-            value, color=_RED, linewidth=1.4, linestyle=style, label=f"{name} {format_value(value)}"
-        )
+        # On a logarithmic axis zero is the left end.
+        place, label = max(value, least), f"{name} {format_value(value)}"
+        axes.axvline(place, color=_RED, linewidth=1.4, linestyle=style, label=label)
     _legend(axes)
 
 
