@@ -22,11 +22,12 @@ from beam_pipelines.rules.refusals import nothing_kept, rejected_listens
 from beam_pipelines.rules.spill import Spill
 from beam_pipelines.rules.tally import DUPLICATES, KEPT, READ, REJECTED, Tally
 from beam_pipelines.sources.base import Source, Unit
-from beam_pipelines.sources.files import find_files, version_of
+from beam_pipelines.sources.files import check_apart, find_files, version_of
 from beam_pipelines.sources.size import estimate_listens
 from beam_pipelines.sources.users import SUFFIXES, check_users_file
 from beam_pipelines.tfds_metadata import write_tfds_metadata
 from beam_pipelines.transforms.write import REPORT
+from beam_pipelines.troubles import told_once
 from cosernn_tf.errors import UserError
 from cosernn_tf.workspace import MANIFEST, Manifest, Shard, staged
 
@@ -59,7 +60,8 @@ def sessionize(
     # Beam tells much of itself, of no use to who runs the job.
     python_logging.getLogger("apache_beam").setLevel(python_logging.WARNING)
     logging.info("Sessionising %d files into %s", len({unit.path for unit in units}), config.output)
-    with staged(config.output, marker=MANIFEST) as staging:
+    check_apart(config.output, listens=config.listens, files=[u.path for u in units] + users)
+    with staged(config.output, marker=MANIFEST) as staging, told_once():
         pipeline = runners.new_pipeline(options)
         with _spill(runner, staging) as spill:
             graph.build(
@@ -182,7 +184,9 @@ def _finish(config: SessionizeConfig, staging: Path, ids: StoredIds) -> Manifest
     path.unlink()
     failures = sorted({part["failure"] for part in parts if "failure" in part})
     if failures:
-        more = f" (and {len(failures) - 1} more like this)" if failures[1:] else ""
+        for failure in failures[1:]:
+            logging.error("Also: %s", failure)
+        more = f" (and {len(failures) - 1} more like this, listed above)" if failures[1:] else ""
         raise UserError(failures[0] + more)
     refusals = [part["refusal"] for part in parts if "refusal" in part]
     if refusals:

@@ -1,12 +1,18 @@
-"""What every entry point shares: `--workspace`, and errors as one line with exit code 2."""
+"""What every entry point shares: `--workspace`, and errors as one line with exit code 2.
+
+A job that is stopped (Ctrl-C, SIGTERM) cleans up, says so in one line, and exits as shells have it:
+with 128 and the signal's number.
+"""
 
 import atexit
 import functools
 import importlib.util
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import NoReturn
 
 from absl import app, flags
@@ -29,9 +35,18 @@ def _parse_flags(argv: list[str], *, known_only: bool) -> list[str]:
         _fail(f"{error} (--help lists the flags)")
 
 
-def _fail(message: str) -> NoReturn:
+def _fail(message: str, code: int = USER_ERROR_EXIT_CODE) -> NoReturn:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(USER_ERROR_EXIT_CODE)
+    _exit_at_once(code)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which would otherwise leave no time to clean up."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)  # cleaning up is done once
+    raise _Terminated
 
 
 def _quieten_libraries() -> None:
@@ -49,16 +64,17 @@ def _quieten_libraries() -> None:
     )
 
 
-def _exit_at_once() -> NoReturn:
+def _exit_at_once(code: int = 0) -> NoReturn:
     """Ends the process before the interpreter takes its libraries apart.
 
-    On a busy machine the native threads of one of them sometimes abort it there ("terminate called
-    without an active exception"), after all work is done and written.
+    Threads of a job that has failed may still be at work, and on a busy machine the native threads
+    of a library sometimes abort the process there ("terminate called without an active exception"),
+    after all work is done and written.
     """
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(code)
 
 
 def run(main: Callable[[list[str]], None], *, passes_unknown_flags: bool = False) -> None:
@@ -78,11 +94,15 @@ def run(main: Callable[[list[str]], None], *, passes_unknown_flags: bool = False
             main(argv)
         except UserError as error:
             _fail(str(error))
+        except KeyboardInterrupt as interruption:
+            number = signal.SIGTERM if isinstance(interruption, _Terminated) else signal.SIGINT
+            _fail(f"stopped by {number.name}: nothing is half written", 128 + number)
         _exit_at_once()
 
     # TensorFlow's notices at its start would drown what we say, the error that there is no GPU
     # among them. What goes wrong in an operation is an exception.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    signal.signal(signal.SIGTERM, _terminate)
     # Before parsing, so that --verbosity can still say otherwise.
     flags.FLAGS.set_default("verbosity", absl_logging.INFO)
     app.run(guarded, flags_parser=functools.partial(_parse_flags, known_only=passes_unknown_flags))

@@ -6,6 +6,7 @@ that a reader never sees half an output and a failed job leaves the older one as
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import hashlib
 import json
@@ -13,6 +14,7 @@ import os
 import platform
 import re
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -245,7 +247,8 @@ def staged(final: Path, *, marker: str = SUCCESS) -> Iterator[Path]:
             of this job, and is not replaced unless it is empty.
 
     Raises:
-        UserError: `final` is something else than an older output, or cannot be written.
+        UserError: `final` is something else than an older output, or cannot be written, also if
+            the block has met one of `DISK_TROUBLES`.
     """
     # What a link leads to is replaced, not the link.
     target = final.resolve()
@@ -266,12 +269,50 @@ def staged(final: Path, *, marker: str = SUCCESS) -> Iterator[Path]:
         yield staging
         (staging / SUCCESS).touch()
         _replace(target, staging)
+    except OSError as error:
+        reason = DISK_TROUBLES.get(error.errno or 0)
+        if reason is None:
+            raise
+        raise UserError(
+            f"{final} could not be written: {reason} (it had {_megabytes(_size(staging))} by then, "
+            f"{_megabytes(shutil.disk_usage(staging).free)} are free); what was there is as it was"
+        ) from error
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        _remove(staging)
 
+
+DISK_TROUBLES: Final = {
+    errno.ENOSPC: "the disk is full, make room or choose another place",
+    errno.EDQUOT: "your share of the disk is used up, make room or choose another place",
+    errno.EFBIG: "a file is larger than the disk or `ulimit -f` lets it be, choose another place",
+    errno.EROFS: "the disk may only be read, choose another place",
+    errno.EIO: "the disk has a fault, choose another place",
+    errno.EMFILE: "too many files are open, allow more by `ulimit -n`",
+    errno.ENFILE: "too many files are open on this machine",
+}
+"""Errors that are the machine's, by what a person can do."""
 
 _STAGING: Final = "staging"
 _OLD: Final = "old"
+_TRIES: Final = 20
+_SECONDS_BETWEEN_TRIES: Final = 0.05
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
+
+
+def _remove(folder: Path) -> None:
+    """Removes a folder, also one in which threads of a job that has failed still write."""
+    for _ in range(_TRIES):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(_SECONDS_BETWEEN_TRIES)
 
 
 def _beside(final: Path, what: str) -> Path:

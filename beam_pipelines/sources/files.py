@@ -52,13 +52,43 @@ def find_files(patterns: Sequence[str], suffixes: Sequence[str], *, flag: str) -
             endings = f" {', '.join(suffixes)}" if Path(pattern).is_dir() else ""
             raise UserError(f"{flag}={pattern} {what}{endings}: give a file, glob or directory")
         for path in found:
-            if not path.is_file():
-                what = "a broken link" if path.is_symlink() else "no regular file"
-                raise UserError(f"{flag}={pattern}: {path} is {what}: mend or remove it")
+            _check_readable(path, flag=flag)
         if not any(version_of(path)[0] for path in found):
             raise UserError(f"{flag}={pattern} is empty: there is nothing to read")
         files.update(found)
     return sorted(files)
+
+
+def check_apart(output: Path, *, listens: Sequence[str], files: Sequence[str]) -> None:
+    """Raises `UserError` if the output lies in the input, or the other way round.
+
+    Args:
+        output: Replaced as a whole.
+        listens: As given; of directories, the next run would read the output, too.
+        files: All that are read.
+    """
+    target = output.resolve()
+    for file in files:
+        if Path(file).resolve().is_relative_to(target):
+            raise UserError(
+                f"{file} lies in {output}, which the job replaces: choose another --output, or put "
+                "the log elsewhere"
+            )
+    for pattern in listens:
+        if Path(pattern).is_dir() and target.is_relative_to(Path(pattern).resolve()):
+            raise UserError(
+                f"--output={output} lies in --listens={pattern}, of which it would be part next "
+                "time: choose another --output, or name the log's files by a glob"
+            )
+
+
+def _check_readable(path: Path, *, flag: str) -> None:
+    name = os.fsencode(path).decode(errors="backslashreplace")
+    if name != str(path):
+        raise UserError(f"{flag}: the name of {name} is not UTF-8: rename it")
+    if not path.is_file():
+        what = "a broken link" if path.is_symlink() else "no regular file"
+        raise UserError(f"{flag}: {path} is {what}: mend or remove it")
 
 
 def _matches(pattern: str, suffixes: Sequence[str], *, flag: str) -> Iterator[Path]:

@@ -33,7 +33,7 @@ import pyarrow.compute as pc
 from beam_pipelines.rules.parsing import parse_bool, parse_int, parse_time
 from beam_pipelines.rules.rows import NOT_A_TRACK, RawListens, RejectedRow, malformed_row
 from beam_pipelines.sources.base import Unit
-from beam_pipelines.sources.files import open_stream
+from beam_pipelines.sources.files import open_text, unreadable
 from beam_pipelines.sources.json_lines import as_text
 from beam_pipelines.sources.times import later
 from cosernn_tf.errors import UserError
@@ -41,6 +41,8 @@ from cosernn_tf.errors import UserError
 _BYTES_TO_TELL: Final = 4096
 _PLAYS: Final = re.compile(rb'^(?:\xef\xbb\xbf)?\s*\[\s*\{.*"(?:ts|endTime)"\s*:', re.S)
 """How a file of plays begins, whatever its name."""
+_NAMES_OF_PLAYS: Final = re.compile(r"^(Streaming_?History|endsong)", re.IGNORECASE)
+_NO_PLAYS: Final = re.compile(rb"^\s*(\[\s*\]\s*)?$")
 _WITHOUT_MUSIC: Final = re.compile(r"^(Streaming_?History_(Video|podcast|audiobook)|endvideo)")
 _FOLDERS_OF_EXPORTS: Final = (
     "spotify extended streaming history",
@@ -85,11 +87,15 @@ class SpotifySource:
         if path.name.startswith("."):  # what macOS writes beside a file
             return []
         try:
-            with open_stream(str(path)) as stream:
+            with open_text(str(path)) as stream:
                 start = stream.read(_BYTES_TO_TELL)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise UserError(f"{path} cannot be read: {error}") from error
-        return [Unit(str(path))] if _PLAYS.match(start) else []
+        except (OSError, pa.ArrowException) as error:
+            raise unreadable(path, error, "damaged") from error
+        if _PLAYS.match(start):
+            return [Unit(str(path))]
+        if _NAMES_OF_PLAYS.match(path.name) and not _NO_PLAYS.match(start):
+            raise UserError(f"{path} is damaged: it has the name of a file of plays, but no plays")
+        return []
 
     def read(self, unit: Unit) -> Iterator[RawListens]:
         plays = _load(unit.path)
@@ -114,10 +120,10 @@ class SpotifySource:
 
 def _load(path: str) -> list[Any]:
     try:
-        with open_stream(path) as stream:
+        with open_text(path) as stream:
             plays = json.loads(stream.read())
-    except (OSError, ValueError, RecursionError, pa.ArrowInvalid) as error:
-        raise UserError(f"{path} is damaged or no JSON: {error}") from error
+    except (OSError, ValueError, RecursionError, pa.ArrowException) as error:
+        raise unreadable(path, error, "damaged or no JSON") from error
     if not isinstance(plays, list):
         raise UserError(f"{path} is no list of plays: give files as Spotify writes them")
     return plays

@@ -21,7 +21,7 @@ from beam_pipelines.rules.parsing import parse_int, parse_text
 from beam_pipelines.rules.rows import RawListens, RejectedRow
 from beam_pipelines.sources.base import ROWS_PER_BATCH
 from beam_pipelines.sources.delimited import read_delimited, read_first_rows, read_header
-from beam_pipelines.sources.files import suffix_of
+from beam_pipelines.sources.files import suffix_of, unreadable
 from cosernn_tf.errors import UserError
 from cosernn_tf.schema import AGE_UNKNOWN, USER_SCHEMA
 
@@ -37,8 +37,8 @@ def check_users_file(path: Path) -> None:
         names = (
             pq.read_schema(path).names if suffix_of(path) == ".parquet" else _layout(str(path))[0]
         )
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"--users={path} cannot be read: {error}") from error
+    except (pa.ArrowException, OSError) as error:
+        raise unreadable(f"--users={path}", error, "damaged or no Parquet file") from error
     expected = ", ".join(USER_SCHEMA.names)
     if set(names).isdisjoint(USER_SCHEMA.names):
         # Not quoted: they may be the first user.
@@ -80,14 +80,14 @@ def read_users(path: str, hasher: IdHasher | None = None) -> Iterator[Users]:
 def _read_parquet(path: str, hasher: IdHasher | None) -> Iterator[Users]:
     first = 1
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             for batch in file.iter_batches(ROWS_PER_BATCH, columns=USER_SCHEMA.names):
                 rows = np.arange(first, first + batch.num_rows)
                 first += batch.num_rows
                 columns = dict(zip(batch.schema.names, batch.columns, strict=True))
                 yield _check(RawListens(columns, rows), hasher)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"--users={path} is damaged: {error}") from error
+    except (pa.ArrowException, OSError) as error:
+        raise unreadable(f"--users={path}", error, "damaged") from error
 
 
 def _layout(path: str) -> tuple[Sequence[str], bool]:

@@ -141,6 +141,7 @@ class WriteVocabulary(beam.DoFn):
         self._spill = spill
 
     def process(self, vocabulary: Vocabulary) -> Iterator[dict[str, Any]]:
+        (self._directory / TRACK_VOCABULARY).parent.mkdir(exist_ok=True)
         files = {
             DEVICE_VOCABULARY: to_lines(DEVICES),
             STREAM_SOURCE_VOCABULARY: to_lines(vocabulary.stream_sources),
@@ -232,7 +233,6 @@ class WatchedFile(io.RawIOBase):
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[WatchedFile]:
     """A file that is there whole or not at all, also where a runner tries a step twice."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     with temporary.open("wb") as file:
         yield WatchedFile(file)
