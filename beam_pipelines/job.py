@@ -6,7 +6,6 @@ import json
 import logging as python_logging
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -148,7 +147,7 @@ def find_units(
     for path in files:
         with _named(path, ids):
             version = version_of(path)
-            of_file = [replace(unit, version=version) for unit in source.units(path)]
+            of_file = [dataclasses.replace(unit, version=version) for unit in source.units(path)]
         if not of_file:
             logging.info("%s has no listens in this format: left out", ids.name(str(path)))
         units += of_file
