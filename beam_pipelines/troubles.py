@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Final, TextIO
 
+from cosernn_tf.errors import UserError
 from cosernn_tf.workspace import DISK_TROUBLES
 
 _ERRNO: Final = re.compile(r"\[errno (\d+)\]", re.IGNORECASE)
@@ -27,6 +28,8 @@ def told_once() -> Iterator[None]:
     try:
         with contextlib.redirect_stderr(_WithoutTracebacks(sys.stderr)):
             yield
+    except UserError:
+        raise
     except Exception as error:
         for number in map(int, _ERRNO.findall(str(error))):
             if number in DISK_TROUBLES:
