@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_pipelines.rules.hashing import IdHasher
-from beam_pipelines.rules.parsing import parse_bool, parse_int, parse_text, parse_time
+from beam_pipelines.rules.parsing import parse_bool, parse_int, parse_names, parse_time
 from beam_pipelines.rules.rows import RawListens, RejectedRow
 from cosernn_tf.schema import DEVICES, LISTEN_COLUMNS, UNKNOWN
 from cosernn_tf.sessions import NULL
@@ -63,7 +63,8 @@ class _Reasons:
         self.code = np.full(count, NULL, np.int16)
 
     def add(self, name: str, applies: np.ndarray) -> None:
-        self.code[applies & (self.code == NULL)] = len(self._names)
+        if applies.any():
+            self.code[applies & (self.code == NULL)] = len(self._names)
         self._names.append(name)
 
     def name(self, row: int) -> str:
@@ -87,22 +88,22 @@ def check_listens(raw: RawListens, hasher: IdHasher | None = None) -> CheckedLis
     parsers: dict[str, Callable[[pa.Array], tuple[pa.Array, np.ndarray]]] = {
         "timestamp": parse_time,
         "skipped": parse_bool,
-        **dict.fromkeys(("user_id", "track_id", "device", "stream_source"), parse_text),
+        **dict.fromkeys(("user_id", "track_id", "device", "stream_source"), parse_names),
         **dict.fromkeys(("ms_played", "utc_offset_minutes", "track_duration_ms"), parse_int),
     }
     parsed: dict[str, pa.Array] = {}
     for column in LISTEN_COLUMNS:
         raw_column = raw.columns.get(column.name)
         if raw_column is None:
-            raw_column = pa.nulls(count, pa.string())
+            raw_column = pa.nulls(count)
         parsed[column.name], is_bad = parsers[column.name](raw_column)
         reasons.add(f"bad_{column.name}", is_bad)
         if not column.nullable:
             is_null = parsed[column.name].is_null().to_numpy(zero_copy_only=False)
             reasons.add(f"missing_{column.name}", is_null)
         if pa.types.is_string(column.type):
-            size = pc.fill_null(pc.binary_length(parsed[column.name]), 0)
-            reasons.add(f"too_long_{column.name}", size.to_numpy() > MAX_TEXT_BYTES)
+            too_long = _of_values(parsed[column.name], _is_too_long)
+            reasons.add(f"too_long_{column.name}", too_long)
 
     timestamp = _numbers(parsed["timestamp"])
     is_outside = (timestamp < 0) | (timestamp > LAST_TIMESTAMP)
@@ -117,7 +118,7 @@ def check_listens(raw: RawListens, hasher: IdHasher | None = None) -> CheckedLis
     reasons.add("utc_offset_minutes_out_of_range", is_outside)
 
     is_clean = reasons.code == NULL
-    device = _device_rows(parsed["device"])
+    device = _of_values(parsed["device"], _device_rows)
     columns = {
         **parsed,
         "timestamp": timestamp,
@@ -152,9 +153,24 @@ def _numbers(column: pa.Array) -> np.ndarray:
     return np.asarray(pc.fill_null(column, NULL).to_numpy(zero_copy_only=False), np.int64)
 
 
-def _device_rows(column: pa.Array) -> np.ndarray:
+def _of_values(column: pa.Array, function: Callable[[pa.Array], np.ndarray]) -> np.ndarray:
+    """(n,) results of a function of each value, of a dictionary's values once."""
+    if not pa.types.is_dictionary(column.type):
+        return function(column)
+    # Null, -1, reads the result appended at the end.
+    results = function(pa.concat_arrays([column.dictionary, pa.nulls(1, pa.string())]))
+    return results[pc.fill_null(column.indices, -1).to_numpy(zero_copy_only=False)]
+
+
+def _is_too_long(text: pa.Array) -> np.ndarray:
+    """(n,) bool."""
+    size = pc.fill_null(pc.binary_length(text), 0)
+    return np.asarray(size.to_numpy(zero_copy_only=False) > MAX_TEXT_BYTES)
+
+
+def _device_rows(text: pa.Array) -> np.ndarray:
     """(n,) int8 rows of `schema.DEVICES`, whatever the case; null is unknown."""
-    names = pc.utf8_lower(pc.fill_null(column, UNKNOWN))
+    names = pc.utf8_lower(pc.fill_null(text, UNKNOWN))
     rows = pc.index_in(names, pa.array(DEVICES))
     return np.asarray(pc.fill_null(rows, _OTHER).to_numpy(zero_copy_only=False), np.int8)
 

@@ -42,6 +42,18 @@ def parse_text(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
     return column, bad
 
 
+def parse_names(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    """As `parse_text`, but what comes in a dictionary stays in one, with 32-bit indices."""
+    if pa.types.is_dictionary(column.type):
+        values, _ = parse_text(column.dictionary)
+        # With a null among the values, rows could be null in two ways.
+        if not values.null_count:
+            indices = column.indices.cast(pa.int32())
+            names = pa.DictionaryArray.from_arrays(indices, values)
+            return names, np.zeros(len(column), bool)
+    return parse_text(column)
+
+
 def parse_int(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
     """As int64; bad where text is no integer or a float is no whole number."""
     column = _plain(column)

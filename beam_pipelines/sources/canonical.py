@@ -19,6 +19,7 @@ from cosernn_tf.schema import LISTEN_COLUMNS
 _NAMES: Final = tuple(column.name for column in LISTEN_COLUMNS)
 _REQUIRED: Final = tuple(column.name for column in LISTEN_COLUMNS if not column.nullable)
 _TEXT: Final = tuple(column.name for column in LISTEN_COLUMNS if pa.types.is_string(column.type))
+_REPEATED: Final = tuple(name for name in _TEXT if name != "track_id")
 
 _PARQUET: Final = (".parquet",)
 _JSON_LINES: Final = (".jsonl", ".ndjson", ".json")
@@ -56,7 +57,7 @@ class CanonicalSource:
     def read(self, unit: Unit) -> Iterator[RawListens]:
         suffix = suffix_of(Path(unit.path))
         if suffix in _PARQUET:
-            batches = read_row_group(unit, _NAMES)
+            batches = read_row_group(unit, _NAMES, dictionaries=_REPEATED)
         elif suffix in _JSON_LINES:
             batches = read_json_lines(
                 unit.path, text_columns=_TEXT, ignored_columns=self.ignored_columns

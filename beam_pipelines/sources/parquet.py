@@ -16,6 +16,7 @@ from beam_pipelines.sources.base import BYTES_PER_BATCH, ROWS_PER_BATCH, Unit
 from beam_pipelines.sources.files import unreadable
 from cosernn_tf.errors import UserError
 
+_BUFFER_BYTES: Final = 2**18
 _UNITS: Final = {"milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}
 
 
@@ -49,19 +50,37 @@ def _num_values(group: pq.RowGroupMetaData) -> int:
 
 
 def read_row_group(
-    unit: Unit, names: Sequence[str], *, rows_per_batch: int = ROWS_PER_BATCH
+    unit: Unit,
+    names: Sequence[str],
+    *,
+    dictionaries: Sequence[str] = (),
+    rows_per_batch: int = ROWS_PER_BATCH,
 ) -> Iterator[RawListens]:
     """Batches of a row group, with those of the columns that the file has.
 
     Pages are checked against their checksums, where the writer made any, and values against the
     row group's statistics: Arrow reads a page that a disk has filled with zeros as if it were one.
 
+    Args:
+        unit: The row group.
+        names: Of the columns to read.
+        dictionaries: Those of them that repeat few texts, as dictionaries: as most files hold them.
+        rows_per_batch: At most.
+
     Raises:
         UserError: The file is damaged.
     """
     first = unit.first_row
     try:
-        with pq.ParquetFile(unit.path, page_checksum_verification=True) as file:
+        metadata = pq.read_metadata(unit.path)
+        with pq.ParquetFile(
+            unit.path,
+            metadata=metadata,
+            page_checksum_verification=True,
+            read_dictionary=[name for name in dictionaries if name in metadata.schema.names],
+            # Page by page: a row group may be larger than memory.
+            buffer_size=_BUFFER_BYTES,
+        ) as file:
             group = file.metadata.row_group(unit.part)
             found = [name for name in names if name in file.schema_arrow.names]
             ranges = _ranges(group, file.schema_arrow, found)
@@ -93,6 +112,8 @@ def _ranges(
             continue
         statistics = column.statistics
         kind = schema.field(name).type
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
         stored_as_is = pa.types.is_signed_integer(kind) or pa.types.is_string(kind)
         if pa.types.is_timestamp(kind):
             unit = json.loads(statistics.logical_type.to_json()).get("timeUnit")
@@ -107,6 +128,8 @@ def _check_ranges(
 ) -> None:
     for name, (least, greatest) in ranges.items():
         column = columns[name]
+        if pa.types.is_dictionary(column.type):
+            column = column.dictionary
         if pa.types.is_timestamp(column.type):
             column = column.cast(pa.int64())
         elif pa.types.is_string(column.type):
