@@ -79,6 +79,7 @@ def read_row_group(
             page_checksum_verification=True,
             read_dictionary=[name for name in dictionaries if name in metadata.schema.names],
             # Page by page: a row group may be larger than memory.
+            pre_buffer=False,
             buffer_size=_BUFFER_BYTES,
         ) as file:
             group = file.metadata.row_group(unit.part)
@@ -86,7 +87,7 @@ def read_row_group(
             ranges = _ranges(group, file.schema_arrow, found)
             fitting = BYTES_PER_BATCH * group.num_rows // max(group.total_byte_size, 1)
             size = max(1, min(rows_per_batch, fitting))
-            for batch in file.iter_batches(size, [unit.part], found):
+            for batch in file.iter_batches(size, [unit.part], found, use_threads=False):
                 columns = dict(zip(batch.schema.names, batch.columns, strict=True))
                 _check_ranges(columns, ranges, unit)
                 yield RawListens(columns, np.arange(first, first + batch.num_rows))
