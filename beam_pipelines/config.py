@@ -24,6 +24,10 @@ class SessionizeConfig:
     users: str | None = None
     """Parquet or CSV with `user_id`, `age`."""
     output: Path = Path("workspace/sessions")
+    append: bool = False
+    """Add the listens to those of the output that is there (`beam_pipelines.append`)."""
+    keep_state: bool = True
+    """Leave what a later run needs to add newer listens."""
     ignore_columns: tuple[str, ...] = ()
     num_shards: int = 32
     """Files written; a user's is told by a hash of the id."""
@@ -77,7 +81,8 @@ class SessionizeConfig:
     def options(self) -> dict[str, Any]:
         """For the manifest: neither the key's place nor, where ids are hidden, the log's paths."""
         options = {**dataclasses.asdict(self), "output": str(self.output)}
-        del options["hash_ids"], options["hash_ids_columns"]
+        # An output that was added to is one of all its listens.
+        del options["append"], options["hash_ids"], options["hash_ids_columns"]
         if self.hash_ids is not None:
             options.update(listens=None, users=None)
         return options

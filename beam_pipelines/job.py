@@ -12,20 +12,22 @@ from typing import Any, Final
 from absl import logging
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
+from beam_pipelines import append, runners, sources
 from beam_pipelines import pipeline as graph
-from beam_pipelines import runners, sources
 from beam_pipelines.config import SessionizeConfig
 from beam_pipelines.memory import MemoryPlan, plan_memory
 from beam_pipelines.rules.hashing import StoredIds
+from beam_pipelines.rules.older import Older
 from beam_pipelines.rules.refusals import nothing_kept, rejected_listens
 from beam_pipelines.rules.spill import Spill
+from beam_pipelines.rules.state import INPUTS, Inputs
 from beam_pipelines.rules.tally import DUPLICATES, KEPT, READ, REJECTED, Tally
 from beam_pipelines.sources.base import Source, Unit
 from beam_pipelines.sources.files import check_apart, find_files, version_of
 from beam_pipelines.sources.size import estimate_listens
 from beam_pipelines.sources.users import SUFFIXES, check_users_file
 from beam_pipelines.tfds_metadata import write_tfds_metadata
-from beam_pipelines.transforms.write import REPORT
+from beam_pipelines.transforms.write import REPORT, write_whole
 from beam_pipelines.troubles import told_once
 from cosernn_tf.errors import UserError
 from cosernn_tf.workspace import MANIFEST, Manifest, Shard, staged
@@ -41,6 +43,8 @@ def sessionize(
 ) -> Manifest:
     """Turns listens into a directory of session sequences; an older one is replaced as a whole.
 
+    With `config.append`, the newer one has the older one's sessions, too.
+
     Args:
         config: What to do.
         runner: Name of a Beam runner.
@@ -54,8 +58,17 @@ def sessionize(
     options = runners.pipeline_options(runner, beam_arguments, max_memory_mb=config.max_memory_mb)
     source = sources.create(config.listens_format, ignored_columns=config.ignore_columns)
     ids = stored_ids(config)
-    units, ids = find_units(source, config.listens, ids)
+    older = _older(config, ids)
+    num_before = 0 if older is None else len(older.inputs.listens)
+    units, ids = find_units(source, config.listens, ids, num_before=num_before)
     users, ids = _user_files(config.users, ids)
+    inputs = Inputs(
+        tuple(dict.fromkeys(ids.name(unit.path) for unit in units)),
+        tuple(map(ids.name, users)),
+        are_paths=config.hash_ids is None,
+    )
+    if older is not None:
+        inputs = older.inputs.with_newer(inputs)
     # Beam tells much of itself, of no use to who runs the job.
     python_logging.getLogger("apache_beam").setLevel(python_logging.WARNING)
     logging.info("Sessionising %d files into %s", len({unit.path for unit in units}), config.output)
@@ -69,14 +82,22 @@ def sessionize(
                 source=source,
                 units=units,
                 users=users,
-                plan=_plan(config, options, units),
+                inputs=inputs,
+                plan=_plan(config, options, units, older),
                 staging=str(staging),
                 spill=spill,
                 ids=ids,
+                older=older,
             )
             runners.run(pipeline, runner)
-        manifest = _finish(config, staging, ids)
+        manifest = _finish(config, staging, ids=ids, inputs=inputs, older=older)
     _log_summary(manifest, config.output)
+    if older is not None and manifest.counters[KEPT] == older.sessions.manifest.counters[KEPT]:
+        logging.warning(
+            "Nothing was added: all rows of --listens=%s were duplicates, too late or rejected. "
+            "Was this log added before?",
+            ",".join(config.listens),
+        )
     return manifest
 
 
@@ -90,8 +111,24 @@ def _absolute(config: SessionizeConfig) -> SessionizeConfig:
     )
 
 
-def _plan(config: SessionizeConfig, options: PipelineOptions, units: Sequence[Unit]) -> MemoryPlan:
+def _older(config: SessionizeConfig, ids: StoredIds) -> Older | None:
+    """The output that is added to, if one is."""
+    if not config.append:
+        return None
+    append.inherit(config, vars(config))
+    return append.open_older(config.output, ids=ids.description())
+
+
+def _plan(
+    config: SessionizeConfig,
+    options: PipelineOptions,
+    units: Sequence[Unit],
+    older: Older | None,
+) -> MemoryPlan:
     num_listens = estimate_listens(units)
+    if older is not None:
+        # Of the frozen ones only the sessions are there; but in all shards.
+        num_listens += older.sessions.manifest.counters[KEPT]
     # What other runners do side by side in a process, they do not say.
     threads = options.view_as(DirectOptions).direct_num_workers or runners.processors()
     plan = plan_memory(
@@ -134,15 +171,25 @@ def stored_ids(config: SessionizeConfig) -> StoredIds:
 
 
 def find_units(
-    source: Source, patterns: Sequence[str], ids: StoredIds = _RAW
+    source: Source,
+    patterns: Sequence[str],
+    ids: StoredIds = _RAW,
+    *,
+    num_before: int = 0,
 ) -> tuple[list[Unit], StoredIds]:
     """The units of all files that the patterns name, and `ids` with names for these.
+
+    Args:
+        source: Their format.
+        patterns: Files, globs or directories.
+        ids: How ids are stored.
+        num_before: How many files an older run has read.
 
     Raises:
         UserError: There is none.
     """
     files = find_files(patterns, source.suffixes, flag="--listens")
-    ids = ids.naming(files, flag="--listens")
+    ids = ids.naming(files, flag="--listens", num_before=num_before)
     units: list[Unit] = []
     for path in files:
         with _named(path, ids):
@@ -176,7 +223,14 @@ def _user_files(pattern: str | None, ids: StoredIds) -> tuple[list[str], StoredI
     return [str(path) for path in files], ids
 
 
-def _finish(config: SessionizeConfig, staging: Path, ids: StoredIds) -> Manifest:
+def _finish(
+    config: SessionizeConfig,
+    staging: Path,
+    *,
+    ids: StoredIds,
+    inputs: Inputs,
+    older: Older | None,
+) -> Manifest:
     """Writes the manifest of what the pipeline has left in `staging`."""
     path = staging / REPORT
     parts = json.loads(path.read_text(encoding="utf-8"))
@@ -191,6 +245,12 @@ def _finish(config: SessionizeConfig, staging: Path, ids: StoredIds) -> Manifest
     if refusals:
         raise UserError("; also ".join(refusals))
     (tally,) = (Tally.from_dict(part["tally"]) for part in parts if "tally" in part)
+    options = config.options()
+    if older is not None:
+        has_users = config.users is not None
+        append.keep_rejected(older, inputs, staging, has_users=has_users)
+        tally = append.total(older.sessions.manifest, tally, has_users=has_users)
+        options = append.options_of_both(older.sessions.manifest.options, options)
     if not tally.counters.get(KEPT):
         raise UserError(nothing_kept(tally, listens=",".join(config.listens)))
     _check_sum(tally)
@@ -198,17 +258,25 @@ def _finish(config: SessionizeConfig, staging: Path, ids: StoredIds) -> Manifest
         (Shard(**part["shard"]) for part in parts if "shard" in part), key=lambda s: s.name
     )
     (vocabularies,) = (part for part in parts if "vocabularies" in part)
+    state = {name: checksum for part in parts for name, checksum in part.get("state", {}).items()}
+    if config.keep_state:
+        state[INPUTS] = write_whole(staging / INPUTS, [inputs.to_json()]).sha256
     assert tally.first_timestamp is not None
     assert tally.last_timestamp is not None
     manifest = Manifest(
         shards=tuple(shards),
-        counters={**tally.counters, "tracks": vocabularies["tracks"]},
+        counters={
+            **tally.counters,
+            "sessions": sum(shard.sessions for shard in shards),
+            "tracks": vocabularies["tracks"],
+        },
         split=tally.split(validation_days=config.validation_days, test_days=config.test_days),
-        options=config.options(),
+        options=options,
         first_timestamp=tally.first_timestamp,
         last_timestamp=tally.last_timestamp,
         vocabularies=vocabularies["vocabularies"],
         ids=ids.description(),
+        state=state,
     )
     num_bytes = sum(part.get("bytes", 0) for part in parts)
     write_tfds_metadata(staging, shards, num_bytes=num_bytes)

@@ -19,8 +19,10 @@ from apache_beam.pvalue import AsIter, AsSingleton
 from beam_pipelines.config import SessionizeConfig
 from beam_pipelines.memory import MemoryPlan
 from beam_pipelines.rules.hashing import StoredIds
+from beam_pipelines.rules.older import Older
 from beam_pipelines.rules.refusals import too_many_bad
-from beam_pipelines.rules.spill import Spill
+from beam_pipelines.rules.spill import Spill, to_bytes
+from beam_pipelines.rules.state import Inputs
 from beam_pipelines.rules.tally import Tally
 from beam_pipelines.rules.vocabulary import choose_splitters
 from beam_pipelines.sources.base import Source, Unit
@@ -35,7 +37,16 @@ from beam_pipelines.transforms.read import (
     ReadUsers,
 )
 from beam_pipelines.transforms.sequence import COUNTS, SESSIONS, SOURCES, SequenceUsers
-from beam_pipelines.transforms.vocabulary import RANGES, RANKS, MergeTracks, OrderTracks
+from beam_pipelines.transforms.vocabulary import (
+    OLDER_ORDER,
+    OLDER_RANKS,
+    RANGES,
+    RANKS,
+    MergeTracks,
+    OrderTracks,
+    PlaceOlder,
+    SplitOlder,
+)
 from beam_pipelines.transforms.write import WriteRejected, WriteReport, WriteShard, WriteVocabulary
 
 _BUCKETS = "buckets"
@@ -48,12 +59,14 @@ def build(
     source: Source,
     units: Sequence[Unit],
     users: Sequence[str],
+    inputs: Inputs,
     plan: MemoryPlan,
     staging: str,
     spill: Spill,
     ids: StoredIds,
+    older: Older | None = None,
 ) -> None:
-    """Adds the whole job to a pipeline; every worker must reach `staging`."""
+    """Adds the whole job to a pipeline; every worker must reach `staging`, and `older` if given."""
     num_shards = config.num_shards
     num_buckets = num_shards * plan.fan
     listens = (
@@ -61,9 +74,9 @@ def build(
         | "Units" >> beam.Create(units)
         | "SpreadUnits" >> beam.Reshuffle()
         | "ReadListens"
-        >> beam.ParDo(ReadListens(source, num_buckets, spill, ids=ids)).with_outputs(
-            REJECTED_LINES, SAMPLES, TALLY, FAILURES, main=LISTENS
-        )
+        >> beam.ParDo(
+            ReadListens(source, num_buckets, spill, ids=ids, keeps_origin=older is not None)
+        ).with_outputs(REJECTED_LINES, SAMPLES, TALLY, FAILURES, main=LISTENS)
     )
     ages = (
         pipeline
@@ -94,10 +107,17 @@ def build(
     )
     stops = (failures, refusals) | "Stops" >> beam.Flatten()
     split = read | "Split" >> beam.Map(
-        Tally.split, validation_days=config.validation_days, test_days=config.test_days
+        Tally.split,
+        validation_days=config.validation_days,
+        test_days=config.test_days,
+        last_before=0 if older is None else older.sessions.manifest.last_timestamp,
     )
+    samples = [listens[SAMPLES]]
+    if older is not None:
+        samples.append(pipeline | "OlderSample" >> beam.Create([older.sample_of_tracks()]))
     splitters = (
-        listens[SAMPLES]
+        samples
+        | "Samples" >> beam.Flatten()
         | "GatherSamples" >> beam.combiners.ToList()
         | "ChooseSplitters" >> beam.Map(choose_splitters, plan.num_ranges)
     )
@@ -106,37 +126,61 @@ def build(
         | "GroupByBucket" >> beam.CoGroupByKey()
         | "SequenceUsers"
         >> beam.ParDo(
-            SequenceUsers(config, spill),
+            SequenceUsers(config, spill, num_buckets=num_buckets, ids=ids, older=older),
             AsSingleton(split),
             AsSingleton(splitters),
             AsIter(stops),
-        ).with_outputs(COUNTS, SOURCES, TALLY, main=SESSIONS)
+        ).with_outputs(COUNTS, SOURCES, TALLY, REJECTED_LINES, FAILURES, main=SESSIONS)
     )
+    counts, sources = [sequences[COUNTS]], [sequences[SOURCES]]
+    if older is not None:
+        older_tracks = (
+            pipeline
+            | "Older" >> beam.Create([older])
+            | "SplitOlder"
+            >> beam.ParDo(SplitOlder(spill), AsSingleton(splitters)).with_outputs(
+                OLDER_ORDER, main=COUNTS
+            )
+        )
+        counts.append(older_tracks[COUNTS])
+        of_older = to_bytes(older.stream_sources())
+        sources.append(pipeline | "OlderSources" >> beam.Create([of_older]))
     tracks = (
-        sequences[COUNTS]
+        counts
+        | "Counts" >> beam.Flatten()
         | "GroupByRange" >> beam.GroupByKey()
         | "MergeTracks"
-        >> beam.ParDo(MergeTracks(num_shards, spill)).with_outputs(RANGES, main=RANKS)
+        >> beam.ParDo(MergeTracks(num_shards, spill)).with_outputs(RANGES, OLDER_RANKS, main=RANKS)
     )
     vocabulary = (
         tracks[RANGES]
         | "GatherRanges" >> beam.combiners.ToList()
-        | "OrderTracks" >> beam.ParDo(OrderTracks(config, spill), AsIter(sequences[SOURCES]))
+        | "OrderTracks"
+        >> beam.ParDo(OrderTracks(config, spill), AsIter(sources | "Sources" >> beam.Flatten()))
     )
+    of_all_shards = [AsSingleton(vocabulary)]
+    if older is not None:
+        older_rows = vocabulary | "PlaceOlder" >> beam.ParDo(
+            PlaceOlder(spill),
+            AsSingleton(older_tracks[OLDER_ORDER]),
+            AsIter(tracks[OLDER_RANKS]),
+        )
+        of_all_shards.append(AsSingleton(older_rows))
     shards = (
         {SESSIONS: sequences[SESSIONS], RANKS: tracks[RANKS]}
         | "GroupByShard" >> beam.CoGroupByKey()
         | "WriteShards"
-        >> beam.ParDo(WriteShard(staging, num_shards, spill), AsSingleton(vocabulary))
+        >> beam.ParDo(WriteShard(staging, num_shards, spill, older=older), *of_all_shards)
     )
-    vocabularies = vocabulary | "WriteVocabulary" >> beam.ParDo(WriteVocabulary(staging, spill))
+    vocabularies = vocabulary | "WriteVocabulary" >> beam.ParDo(
+        WriteVocabulary(staging, spill, keeps_state=config.keep_state)
+    )
 
-    paths = [*dict.fromkeys(unit.path for unit in units), *users]
     _ = (
-        (listens[REJECTED_LINES], ages[REJECTED_LINES])
+        (listens[REJECTED_LINES], ages[REJECTED_LINES], sequences[REJECTED_LINES])
         | "Rejected" >> beam.Flatten()
         | "GroupRejectedByFile" >> beam.GroupByKey()
-        | "WriteRejected" >> beam.ParDo(WriteRejected(staging, paths))
+        | "WriteRejected" >> beam.ParDo(WriteRejected(staging, inputs, ids=ids, older=older))
     )
     tally = (
         (read, sequences[TALLY])
@@ -144,7 +188,8 @@ def build(
         | "SumTallies" >> beam.CombineGlobally(_sum)
         | "TallyPart" >> beam.Map(lambda total: {"tally": vars(total)})
     )
-    failed = failures | "FailurePart" >> beam.Map(lambda message: {"failure": message})
+    all_failures = (failures, sequences[FAILURES]) | "AllFailures" >> beam.Flatten()
+    failed = all_failures | "FailurePart" >> beam.Map(lambda message: {"failure": message})
     refused = refusals | "RefusalPart" >> beam.Map(lambda message: {"refusal": message})
     _ = (
         (shards, vocabularies, tally, failed, refused)

@@ -2,9 +2,11 @@
 
     python -m beam_pipelines.sessionize --runner=DirectRunner
     python -m beam_pipelines.sessionize --listens='log/*.parquet' --users=users.csv
+    python -m beam_pipelines.sessionize --append --listens=log_of_today.parquet
 
-Without --listens it uses the embedded default log, and makes it first if nobody has. Flags that are
-not in the list below are passed to Apache Beam.
+Without --listens it uses the embedded default log, and makes it first if nobody has. With --append
+it adds a newer log to the output that is there, as one run over both logs would, without reading
+the older log again. Flags that are not in the list below are passed to Apache Beam.
 """
 
 import logging as python_logging
@@ -12,11 +14,13 @@ from pathlib import Path
 
 from absl import flags, logging
 
+from beam_pipelines.append import INHERITED, inherit
 from beam_pipelines.config import SessionizeConfig
 from beam_pipelines.sources import FORMATS
 from beam_pipelines.synthetic import SyntheticConfig, synthesize
 from beam_pipelines.synthetic.writing import LISTENS, USERS
 from cosernn_tf import cli
+from cosernn_tf.config import require
 from cosernn_tf.workspace import SUCCESS, Workspace
 
 _DEFAULTS = SessionizeConfig(listens=("-",))
@@ -37,6 +41,17 @@ _USERS = flags.DEFINE_string(
 )
 _OUTPUT = flags.DEFINE_string(
     "output", None, "Directory to write; <workspace>/sessions by default. Replaced as a whole."
+)
+_APPEND = flags.DEFINE_bool(
+    "append",
+    False,
+    "Add the log to the output that is there, as one run over the older log and this one would; "
+    "the older log is not read again.",
+)
+_KEEP_STATE = flags.DEFINE_bool(
+    "keep_state",
+    _DEFAULTS.keep_state,
+    "Leave in the output what a later run with --append needs.",
 )
 _IGNORE_COLUMNS = flags.DEFINE_list(
     "ignore_columns", [], "Columns of the log beyond the canonical ones to leave out."
@@ -104,6 +119,8 @@ def main(argv: list[str]) -> None:
         listens_format=_LISTENS_FORMAT.value,
         users=users if users or listens is not None else str(workspace.log / USERS),
         output=output,
+        append=_APPEND.value,
+        keep_state=_KEEP_STATE.value,
         ignore_columns=tuple(_IGNORE_COLUMNS.value),
         num_shards=_NUM_SHARDS.value,
         max_memory_mb=_MAX_MEMORY_MB.value,
@@ -116,6 +133,12 @@ def main(argv: list[str]) -> None:
         hash_ids=_HASH_IDS.value,
         hash_ids_columns=tuple(_HASH_IDS_COLUMNS.value),
     )
+    if config.append:
+        require(
+            listens is not None, "--append needs --listens: the newer log, which is to be added"
+        )
+        given = {name for name in INHERITED if flags.FLAGS[name].present}
+        config = inherit(config, {name: getattr(config, name) for name in given})
     # Beam takes seconds to import: a bad flag is refused before. It warns of what it lacks for
     # services that this job does not use.
     python_logging.disable(python_logging.WARNING)

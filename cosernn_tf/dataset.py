@@ -17,6 +17,11 @@ def read_shard(sessions: SessionsDirectory, shard: Shard) -> SessionTable:
     Raises:
         UserError: The file is missing or does not have the checksum of the manifest.
     """
+    return read_records(checked_shard(sessions, shard), where=sessions.path / shard.name)
+
+
+def checked_shard(sessions: SessionsDirectory, shard: Shard) -> bytes:
+    """The content of the file of a shard. Raises `UserError` as `read_shard`."""
     path = sessions.path / shard.name
     if not path.is_file():
         raise UserError(
@@ -24,7 +29,7 @@ def read_shard(sessions: SessionsDirectory, shard: Shard) -> SessionTable:
         )
     data = path.read_bytes()
     check_sha256(path, data, shard.sha256)
-    return read_records(data, where=path)
+    return data
 
 
 def read_shards(sessions: SessionsDirectory) -> Iterator[SessionTable]:

@@ -6,6 +6,7 @@ faster, and spares the seconds and megabytes that importing TensorFlow costs.
 """
 
 import struct
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,7 +22,7 @@ from cosernn_tf.records import (
     INT64_LIST,
     MAX_VARINT_BYTES,
 )
-from cosernn_tf.schema import MAX_TRACKS_PER_SESSION, SESSION_FEATURES, Per
+from cosernn_tf.schema import MAX_TRACKS_PER_SESSION, SESSION_FEATURES, Per, SessionFeature
 from cosernn_tf.table import SessionTable
 
 _LENGTH_BYTES: Final = 8
@@ -31,18 +32,27 @@ _SEVEN_BITS: Final = np.uint64(0x7F7F7F7F7F7F7F7F)
 _ALL: Final = slice(None)
 
 
-def read_records(data: bytes, *, where: Path) -> SessionTable:
+def read_records(
+    data: bytes, *, where: str | Path, users: Container[bytes] | None = None
+) -> SessionTable:
     """The users of a file, in its order; its checksum is for the caller to check.
 
     Args:
         data: What `write_records` gives.
         where: The file that it was read from, for the message.
+        users: Those to read, by id; None: all.
 
     Raises:
         UserError: It is something else.
     """
+    content = np.frombuffer(data, np.uint8)
     try:
-        return _Reader(np.frombuffer(data, np.uint8), *_records(data)).table()
+        start, end = _records(data)
+        if users is not None:
+            found = _Reader(content, start.copy(), end).user_id()
+            chosen = np.array([user in users for user in found], bool)
+            start, end = start[chosen], end[chosen]
+        return _Reader(content, start, end).table()
     except (_FormError, struct.error, IndexError) as error:
         raise UserError(
             f"{where} has records of another form than beam_pipelines.sessionize writes "
@@ -82,6 +92,33 @@ class _Reader:
     def table(self) -> SessionTable:
         columns: dict[str, np.ndarray] = {}
         splits: dict[Per, np.ndarray] = {Per.USER: np.arange(len(self.end) + 1)}
+        for feature, _ in self._features():
+            if feature.dtype is np.bytes_:
+                values = self._bytes()
+            else:
+                values, own = self._integers()
+                if not np.array_equal(own, splits.setdefault(feature.per, own)):
+                    raise _FormError(f"{feature.name} has another number of values")
+            columns[feature.name] = values
+        if not np.array_equal(splits[Per.SESSION] * MAX_TRACKS_PER_SESSION, splits[Per.TRACK]):
+            raise _FormError(f"sessions have other than {MAX_TRACKS_PER_SESSION} tracks")
+        for feature in SESSION_FEATURES:
+            if feature.per is Per.TRACK:
+                columns[feature.name] = columns[feature.name].reshape(-1, MAX_TRACKS_PER_SESSION)
+        return SessionTable(row_splits=splits[Per.SESSION], **columns)
+
+    def user_id(self) -> list[bytes]:
+        """The one feature; the others are passed over."""
+        found = np.zeros(0, object)
+        for feature, end in self._features():
+            if feature.name == "user_id":
+                found = self._bytes()
+            else:
+                self.position = end
+        return list(found)
+
+    def _features(self) -> Iterator[tuple[SessionFeature, np.ndarray]]:
+        """The features, the cursor at the value of each, and its end, where it is to be moved."""
         self._expect(FIELD_1)
         self._expect_at(self._length(), self.end)
         for feature in sorted(SESSION_FEATURES, key=lambda feature: feature.name):
@@ -90,21 +127,9 @@ class _Reader:
             end = self.position + length
             self._expect(_key(feature.name))
             self._expect_at(self._length(), end)
-            if feature.dtype is np.bytes_:
-                values = self._bytes()
-            else:
-                values, own = self._integers()
-                if not np.array_equal(own, splits.setdefault(feature.per, own)):
-                    raise _FormError(f"{feature.name} has another number of values")
+            yield feature, end
             self._expect_at(0, end)
-            columns[feature.name] = values
         self._expect_at(0, self.end)
-        if not np.array_equal(splits[Per.SESSION] * MAX_TRACKS_PER_SESSION, splits[Per.TRACK]):
-            raise _FormError(f"sessions have other than {MAX_TRACKS_PER_SESSION} tracks")
-        for feature in SESSION_FEATURES:
-            if feature.per is Per.TRACK:
-                columns[feature.name] = columns[feature.name].reshape(-1, MAX_TRACKS_PER_SESSION)
-        return SessionTable(row_splits=splits[Per.SESSION], **columns)
 
     def _expect(self, expected: bytes, records: np.ndarray | slice = _ALL) -> None:
         """Moves over bytes that stand in all of the records."""

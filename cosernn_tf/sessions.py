@@ -167,14 +167,18 @@ def ends(listens: Listens) -> np.ndarray:
     return listens.timestamp + np.maximum(listens.ms_played, 0) // 1000
 
 
-def inactivity(listens: Listens) -> np.ndarray:
+def inactivity(listens: Listens, previous_end: np.ndarray | None = None) -> np.ndarray:
     """(n,) seconds from the end of the user's listen before to the start; 0 for the first.
 
-    Negative where listens overlap. The listens are in order.
+    Negative where listens overlap. The listens are in order; `previous_end` as in `sessionize`.
     """
     gaps = np.zeros(len(listens), np.int64)
     gaps[1:] = listens.timestamp[1:] - ends(listens)[:-1]
-    gaps[is_first_of_user(listens)] = 0
+    (first,) = np.nonzero(is_first_of_user(listens))
+    gaps[first] = 0
+    if previous_end is not None:
+        end = previous_end[listens.user[first]]
+        gaps[first] = np.where(end == NULL, 0, listens.timestamp[first] - end)
     return gaps
 
 
@@ -221,6 +225,7 @@ def sessionize(
     *,
     user_id: np.ndarray,
     user_age: np.ndarray,
+    previous_end: np.ndarray | None = None,
     gap_seconds: int = SESSION_GAP_SECONDS,
 ) -> Sessions:
     """Groups listens in sessions: those with less than `gap_seconds` of inactivity between (§3).
@@ -230,9 +235,11 @@ def sessionize(
         skipped: (n,) bool, see `infer_skipped`.
         user_id: (U,) bytes of each user code; every user has a listen.
         user_age: (U,) years, -1 unknown.
+        previous_end: (U,) UTC seconds at which an earlier session of each user ended that is not
+            among these, `NULL` where there is none; None: there are none.
         gap_seconds: Inactivity that starts a new session.
     """
-    gaps = inactivity(listens)
+    gaps = inactivity(listens, previous_end)
     first_of_user = is_first_of_user(listens)
     is_first = first_of_user | (gaps >= gap_seconds)
     (first,) = np.nonzero(is_first)

@@ -81,6 +81,28 @@ def concatenate(tables: Sequence[SessionTable]) -> SessionTable:
     return SessionTable(row_splits=np.concatenate(splits), **columns)
 
 
+def extend(older: SessionTable, newer: SessionTable) -> SessionTable:
+    """The users of `newer`, each with the sessions of `older` that start before their first there.
+
+    Every user of `older` is in `newer`, and every user of `newer` has a session.
+    """
+    row_of_user = {user: row for row, user in enumerate(newer.user_id.tolist())}
+    rows = np.array([row_of_user[user] for user in older.user_id.tolist()], np.int64)
+    user = rows[older.user_of_session]
+    first_start = newer.session_start[newer.row_splits[:-1]]
+    (kept,) = np.nonzero(older.session_start < first_start[user])
+    user = np.concatenate([user[kept], newer.user_of_session])
+    order = np.argsort(user, kind="stable")
+    columns = {}
+    for feature in SESSION_FEATURES:
+        values = getattr(newer, feature.name)
+        if feature.per is not Per.USER:
+            values = np.concatenate([getattr(older, feature.name)[kept], values])[order]
+        columns[feature.name] = values
+    lengths = np.bincount(user, minlength=newer.num_users)
+    return SessionTable(row_splits=np.concatenate([[0], np.cumsum(lengths)]), **columns)
+
+
 def in_blocks(tables: Iterable[SessionTable], *, max_sessions: int) -> Iterator[SessionTable]:
     """The users of `tables`, in order, regrouped in tables of at most `max_sessions` sessions.
 

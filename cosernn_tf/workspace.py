@@ -109,6 +109,8 @@ class Manifest:
     """SHA-256 of each vocabulary file."""
     ids: Mapping[str, str] = dataclasses.field(default_factory=lambda: dict(RAW_IDS))
     """How each id is stored: as in the log, or hashed, and then by which salt and key."""
+    state: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """SHA-256 of each file that a run needs to add newer listens; none if they were not kept."""
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> str:
@@ -152,12 +154,14 @@ class SessionsDirectory:
     @cached_property
     def tracks(self) -> pa.Table:
         """`track_id`, `train_listens`; the row number is the track's index."""
-        return pq.read_table(pa.BufferReader(self._checked(TRACK_VOCABULARY)))
+        return pq.read_table(
+            pa.BufferReader(self._checked(TRACK_VOCABULARY, self.manifest.vocabularies))
+        )
 
     @cached_property
     def train_listens(self) -> np.ndarray:
         """(tracks,) int64 of `tracks`, for who does not need the ids, the better part of it."""
-        buffer = pa.BufferReader(self._checked(TRACK_VOCABULARY))
+        buffer = pa.BufferReader(self._checked(TRACK_VOCABULARY, self.manifest.vocabularies))
         table = pq.read_table(buffer, columns=["train_listens"])
         return np.asarray(table["train_listens"].to_numpy(), np.int64)
 
@@ -172,15 +176,23 @@ class SessionsDirectory:
     def track_vocabulary_sha256(self) -> str:
         return self.manifest.vocabularies[TRACK_VOCABULARY]
 
-    def _lines(self, name: str) -> tuple[str, ...]:
-        return from_lines(self._checked(name))
+    def state(self, name: str) -> bytes:
+        """A file of what adding newer listens needs.
 
-    def _checked(self, name: str) -> bytes:
+        Raises:
+            UserError: It is missing or does not have the checksum of the manifest.
+        """
+        return self._checked(name, self.manifest.state)
+
+    def _lines(self, name: str) -> tuple[str, ...]:
+        return from_lines(self._checked(name, self.manifest.vocabularies))
+
+    def _checked(self, name: str, checksums: Mapping[str, str]) -> bytes:
         path = self.path / name
-        if name not in self.manifest.vocabularies or not path.is_file():
+        if name not in checksums or not path.is_file():
             raise UserError(f"{path} does not exist: run beam_pipelines.sessionize again")
         data = path.read_bytes()
-        check_sha256(path, data, self.manifest.vocabularies[name])
+        check_sha256(path, data, checksums[name])
         return data
 
 

@@ -47,8 +47,17 @@ def grouped(table: pa.Table, number: np.ndarray) -> Iterator[tuple[int, pa.Table
 
 def gather_bucket(parts: Iterable[Part]) -> Bucket:
     """The bucket of all the parts (Arrow IPC of `CLEAN_SCHEMA`), in any order."""
+    return bucket_of(gather_rows(parts))
+
+
+def gather_rows(parts: Iterable[Part], schema: pa.Schema = CLEAN_SCHEMA) -> pa.Table:
+    """The rows of all the parts (Arrow IPC of the schema), in their order."""
     tables = [from_bytes(load(part)) for part in parts]
-    table = pa.concat_tables(tables) if tables else CLEAN_SCHEMA.empty_table()
+    return pa.concat_tables(tables) if tables else schema.empty_table()
+
+
+def bucket_of(table: pa.Table) -> Bucket:
+    """The bucket of rows of `CLEAN_SCHEMA`; its listens stay in their order."""
     user, user_id = _ordered_codes(table["user_id"])
     track, track_id = _codes(table["track_id"])
     source, stream_source = _ordered_codes(table["stream_source"])

@@ -50,6 +50,8 @@ class CheckedListens:
 
     clean: pa.Table
     """Of `CLEAN_SCHEMA`."""
+    rows: np.ndarray
+    """(clean rows,) numbers in their file."""
     rejected: tuple[RejectedRow, ...]
     other_devices: int
     """Clean rows of a device that has no name in `schema.DEVICES`."""
@@ -143,6 +145,7 @@ def check_listens(raw: RawListens, hasher: IdHasher | None = None) -> CheckedLis
     clean = table.cast(CLEAN_SCHEMA)
     return CheckedListens(
         clean=clean if hasher is None else hasher.table(clean),
+        rows=raw.rows[is_clean],
         rejected=tuple(rejected),
         other_devices=int(np.count_nonzero(device[is_clean] == _OTHER)),
     )

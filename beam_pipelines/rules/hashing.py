@@ -133,13 +133,16 @@ class StoredIds:
             raise UserError(f"--hash_ids={self.key_file} was changed during the run: run it again")
         return hasher
 
-    def naming(self, files: Sequence[Path], *, flag: str) -> "StoredIds":
-        """With names for the files of a flag, by their order, if ids are hashed."""
+    def naming(self, files: Sequence[Path], *, flag: str, num_before: int = 0) -> "StoredIds":
+        """With names for the files of a flag, by their order, if ids are hashed.
+
+        Those of an older run, `num_before`, come before them.
+        """
         if self.key_file is None:
             return self
         names = {
-            str(path): f"file {number} of {len(files)} of {flag}"
-            for number, path in enumerate(files, start=1)
+            str(path): f"file {number} of {num_before + len(files)} of {flag}"
+            for number, path in enumerate(files, start=num_before + 1)
         }
         return replace(self, names={**self.names, **names})
 

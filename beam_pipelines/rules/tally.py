@@ -12,6 +12,7 @@ READ: Final = "read"
 USERS_READ: Final = "users_read"
 KEPT: Final = "kept"
 DUPLICATES: Final = "duplicates"
+DEVICES_OTHER: Final = "devices_other"
 REJECTED: Final = "rejected_"
 """Prefix of the counters of rejected rows; the reason follows."""
 REJECTED_USERS: Final = f"{REJECTED}users_"
@@ -57,7 +58,8 @@ class Tally:
         examples = {name: Example(*example) for name, example in fields["examples"].items()}
         return cls(**{**fields, "examples": examples})
 
-    def split(self, *, validation_days: int, test_days: int) -> Split:
-        """Boundaries counted back from the last listen (decision 8)."""
-        test_start = (self.last_timestamp or 0) - test_days * SECONDS_PER_DAY
+    def split(self, *, validation_days: int, test_days: int, last_before: int = 0) -> Split:
+        """Boundaries counted back from the last listen, also of an older run (decision 8)."""
+        last = max(self.last_timestamp or 0, last_before)
+        test_start = last - test_days * SECONDS_PER_DAY
         return Split(test_start - validation_days * SECONDS_PER_DAY, test_start)

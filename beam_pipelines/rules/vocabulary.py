@@ -15,10 +15,11 @@ import pyarrow.compute as pc
 from beam_pipelines.rules.buckets import grouped
 from beam_pipelines.rules.spill import Part, Spill, from_bytes, load, to_bytes
 from cosernn_tf.schema import UNKNOWN
-from cosernn_tf.sessions import NULL, Sessions
+from cosernn_tf.sessions import NULL, Listens, Sessions
 from cosernn_tf.workspace import Split
 
 TRACK_SCHEMA: Final = pa.schema([("track_id", pa.string()), ("train_listens", pa.int64())])
+SOURCE_SCHEMA: Final = pa.schema([("stream_source", pa.string()), ("train_listens", pa.int64())])
 
 _ROW: Final = "row"
 
@@ -52,18 +53,38 @@ class TrackOrder:
 
 
 def count_values(
-    sessions: Sessions, split: Split, *, track_id: pa.Array, stream_source: pa.Array
+    sessions: Sessions,
+    split: Split,
+    *,
+    track_id: pa.Array,
+    stream_source: pa.Array,
+    counted: Listens | None = None,
 ) -> Counts:
-    """All tracks and sources of the sessions, counted over the listens of the training split."""
+    """All tracks and sources of the sessions, counted over the listens of the training split.
+
+    Args:
+        sessions: Tracks and sources are codes.
+        split: Boundaries.
+        track_id: What the codes of tracks stand for.
+        stream_source: What the codes of stream sources stand for.
+        counted: Listens to take away again, since an older run has counted them.
+    """
     start = sessions.table.session_start[sessions.session_of_listen]
     in_training = start < split.validation_start
-    tracks = np.bincount(sessions.listens.track[in_training], minlength=len(track_id))
-    source = sessions.listens.stream_source[in_training]
-    sources = np.bincount(source[source != NULL], minlength=len(stream_source))
+    tracks = _bincount(sessions.listens.track[in_training], len(track_id))
+    sources = _bincount(sessions.listens.stream_source[in_training], len(stream_source))
+    if counted is not None:
+        tracks -= _bincount(counted.track, len(track_id))
+        sources -= _bincount(counted.stream_source, len(stream_source))
     return Counts(
         tracks=pa.table({"value": track_id, "listens": tracks}),
         stream_sources=pa.table({"value": stream_source, "listens": sources}),
     )
+
+
+def _bincount(codes: np.ndarray, length: int) -> np.ndarray:
+    """(length,) how often each code occurs; nulls do not count."""
+    return np.bincount(codes[codes != NULL], minlength=length)
 
 
 def choose_splitters(samples: Iterable[Sequence[str]], num_ranges: int) -> tuple[str, ...]:
@@ -153,18 +174,20 @@ def in_row_order(
         yield table.take(pa.array(order)).drop_columns([_ROW])
 
 
-def merge_stream_sources(tables: Iterable[pa.Table], *, max_stream_sources: int) -> tuple[str, ...]:
-    """The vocabulary of stream sources, the most frequent first, then by name.
+def merge_stream_sources(tables: Iterable[pa.Table]) -> pa.Table:
+    """`unknown`, then the stream sources that occur in training, the most frequent first, by name.
 
     Args:
         tables: Of every bucket, `value` and `listens`.
-        max_stream_sources: At most so many beside `unknown`; those that do not occur in training
-            are never among them, as a model cannot have learnt them.
+
+    Returns:
+        Of `SOURCE_SCHEMA`.
     """
-    listens: dict[str, int] = {}
+    listens = {UNKNOWN: 0}
     for table in tables:
         for value, number in zip(*(column.to_pylist() for column in table.columns), strict=True):
             listens[value] = listens.get(value, 0) + number
     names = [name for name, number in listens.items() if number and name != UNKNOWN]
     names.sort(key=lambda name: (-listens[name], name.encode()))
-    return (UNKNOWN, *names[:max_stream_sources])
+    names.insert(0, UNKNOWN)
+    return pa.table([names, [listens[name] for name in names]], SOURCE_SCHEMA)

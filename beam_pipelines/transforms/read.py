@@ -14,10 +14,11 @@ from apache_beam.pvalue import TaggedOutput
 from beam_pipelines.rules.buckets import split_by_bucket
 from beam_pipelines.rules.checks import CheckedListens, check_listens
 from beam_pipelines.rules.hashing import StoredIds
+from beam_pipelines.rules.late import with_origin
 from beam_pipelines.rules.refusals import example_of
 from beam_pipelines.rules.rows import RejectedRow
 from beam_pipelines.rules.spill import Part, Spill, to_bytes
-from beam_pipelines.rules.tally import READ, REJECTED, USERS_READ, Example, Tally
+from beam_pipelines.rules.tally import DEVICES_OTHER, READ, REJECTED, USERS_READ, Example, Tally
 from beam_pipelines.sources.base import Source, Unit
 from beam_pipelines.sources.files import check_unchanged
 from beam_pipelines.sources.users import read_users
@@ -38,18 +39,26 @@ _SAMPLES_PER_BATCH: Final = 32
 class ReadListens(beam.DoFn):
     """From units of files to (bucket, part: Arrow IPC of clean listens).
 
-    Tagged outputs: `REJECTED_LINES`, (file, (first row, part: JSON lines)) of each batch that has
-    rejected rows, `SAMPLES`, a few track ids of each batch, `TALLY`, and `FAILURES`, what is wrong
-    with a file that cannot be read.
+    With their origin (`late.ORIGIN_SCHEMA`) if that is to be kept. Tagged outputs:
+    `REJECTED_LINES`, (file, (first row, part: JSON lines)) of each batch that has rejected rows,
+    `SAMPLES`, a few track ids of each batch, `TALLY`, and `FAILURES`, what is wrong with a file
+    that cannot be read.
     """
 
     def __init__(
-        self, source: Source, num_buckets: int, spill: Spill, *, ids: StoredIds = _RAW
+        self,
+        source: Source,
+        num_buckets: int,
+        spill: Spill,
+        *,
+        ids: StoredIds = _RAW,
+        keeps_origin: bool = False,
     ) -> None:
         self._source = source
         self._num_buckets = num_buckets
         self._spill = spill
         self._ids = ids
+        self._keeps_origin = keeps_origin
 
     def process(self, unit: Unit) -> Iterator[Any]:
         try:
@@ -73,17 +82,20 @@ class ReadListens(beam.DoFn):
         name = self._ids.name(unit.path)
         counters = {
             READ: clean.num_rows + len(rejected),
-            "devices_other": checked.other_devices,
+            DEVICES_OTHER: checked.other_devices,
             **_by_reason(REJECTED, rejected),
         }
         count(counters)
         times = clean["timestamp"].to_numpy()
-        first, last = (int(times.min()), int(times.max())) if len(times) else (None, None)
-        yield TaggedOutput(TALLY, Tally(counters, first, last, _examples(rejected, name)))
-        yield from _rejected_lines(unit.path, rejected, self._spill, name=name)
+        last = int(times.max()) if len(times) else None
+        examples = _examples(rejected, name)
+        yield TaggedOutput(TALLY, Tally(counters, last_timestamp=last, examples=examples))
+        yield from rejected_lines(unit.path, rejected, self._spill, name=name)
         places = np.linspace(0, clean.num_rows, _SAMPLES_PER_BATCH, endpoint=False, dtype=np.int64)
         if clean.num_rows:
             yield TaggedOutput(SAMPLES, clean["track_id"].take(pa.array(places)).to_pylist())
+        if self._keeps_origin:
+            clean = with_origin(clean, unit.path, checked.rows)
         yield from _placed(clean, self._num_buckets, self._spill)
 
 
@@ -116,7 +128,7 @@ class ReadUsers(beam.DoFn):
         name = self._ids.name(path)
         examples = _examples(rejected, name)
         yield TaggedOutput(TALLY, Tally(counters, examples=examples))
-        yield from _rejected_lines(path, rejected, self._spill, name=name)
+        yield from rejected_lines(path, rejected, self._spill, name=name)
         yield from _placed(table, self._num_buckets, self._spill)
 
 
@@ -143,7 +155,7 @@ def _placed(table: pa.Table, num_buckets: int, spill: Spill) -> Iterator[tuple[i
     yield from zip(buckets, spill.put([to_bytes(rows) for rows in buckets.values()]), strict=True)
 
 
-def _rejected_lines(
+def rejected_lines(
     path: str, rejected: Iterable[RejectedRow], spill: Spill, *, name: str
 ) -> Iterator[TaggedOutput]:
     """One part of all rejected rows of a batch, in the file's order."""

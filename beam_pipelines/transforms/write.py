@@ -6,7 +6,7 @@ import io
 import json
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -19,12 +19,25 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from absl import logging
 
+from beam_pipelines.rules.cut import by_user, cut
+from beam_pipelines.rules.hashing import StoredIds
+from beam_pipelines.rules.late import merged_rejected
+from beam_pipelines.rules.older import Older, OlderShard
 from beam_pipelines.rules.spill import Part, Spill, from_bytes, load, load_array, load_pieces
+from beam_pipelines.rules.state import (
+    CUT_TRACKS,
+    STREAM_SOURCES,
+    Inputs,
+    cut_name,
+    listens_name,
+    to_parquet,
+)
 from beam_pipelines.rules.vocabulary import TRACK_SCHEMA, in_row_order
-from beam_pipelines.transforms.sequence import SESSIONS, CodedSessions, unpickled
+from beam_pipelines.transforms.sequence import SESSIONS, CodedSessions, Sequenced, unpickled
 from beam_pipelines.transforms.vocabulary import RANKS, Vocabulary
+from cosernn_tf.errors import UserError
 from cosernn_tf.records import framed_records
-from cosernn_tf.schema import DEVICES, TRACK_CUT
+from cosernn_tf.schema import DEVICES
 from cosernn_tf.sessions import recode
 from cosernn_tf.workspace import (
     DEVICE_VOCABULARY,
@@ -47,23 +60,43 @@ def shard_name(number: int, num_shards: int) -> str:
 
 
 class WriteShard(beam.DoFn):
-    """Writes the TFRecord file of a shard, from the coded sessions and the rows of its buckets."""
+    """Writes the TFRecord file of a shard, from the coded sessions and the rows of its buckets.
 
-    def __init__(self, directory: str, num_shards: int, spill: Spill) -> None:
+    With an older output, each user's sessions that are frozen there come first.
+    """
+
+    def __init__(
+        self, directory: str, num_shards: int, spill: Spill, *, older: Older | None = None
+    ) -> None:
         self._directory = Path(directory)
         self._num_shards = num_shards
         self._spill = spill
+        self._older = older
 
     def process(
-        self, element: tuple[int, dict[str, Iterable[tuple[int, Any]]]], vocabulary: Vocabulary
+        self,
+        element: tuple[int, dict[str, Iterable[tuple[int, Any]]]],
+        vocabulary: Vocabulary,
+        older_rows: Part | None = None,
     ) -> Iterator[dict[str, Any]]:
         number, inputs = element
         ranks: dict[int, list[tuple[int, Part]]] = {}
         for bucket, of_range in inputs[RANKS]:
             ranks.setdefault(bucket, []).append(of_range)
+        older = None
+        if self._older is not None and older_rows is not None:
+            try:
+                older = self._older.shard(
+                    number,
+                    track_rows=load_array(older_rows, np.int32),
+                    source_rows=vocabulary.source_rows(self._older.stream_sources()["value"]),
+                )
+            except UserError as error:
+                yield {"failure": str(error)}
+                return
         buckets = [
-            self._serialize(coded, ranks.get(bucket, []), vocabulary)
-            for bucket, coded in sorted(inputs[SESSIONS], key=itemgetter(0))
+            self._serialize(sequenced, ranks.get(bucket, []), vocabulary, older=older)
+            for bucket, sequenced in sorted(inputs[SESSIONS], key=itemgetter(0))
         ]
         name = shard_name(number, self._num_shards)
         written = write_whole(self._directory / name, in_order_of_users(buckets))
@@ -76,38 +109,55 @@ class WriteShard(beam.DoFn):
                 "sha256": written.sha256,
             },
             "bytes": written.length,
+            "state": self._write_state(number, buckets),
         }
 
     def _serialize(
-        self, part: Part, ranks: Iterable[tuple[int, Part]], vocabulary: Vocabulary
+        self,
+        sequenced: Sequenced,
+        ranks: Iterable[tuple[int, Part]],
+        vocabulary: Vocabulary,
+        *,
+        older: OlderShard | None,
     ) -> "BucketRecords":
-        coded: CodedSessions = unpickled(part)
+        coded: CodedSessions = unpickled(sequenced.coded)
         table = recode(
             coded.table,
-            track=track_rows(coded, ranks, vocabulary),
-            stream_source=source_rows(coded, vocabulary),
+            track=vocabulary.track_rows(coded.track_order, ranks),
+            stream_source=vocabulary.source_rows(coded.stream_source),
+        )
+        if older is not None:
+            table = older.extended(table)
+        table, cells = cut(
+            table,
+            num_tracks=vocabulary.num_tracks,
+            num_stream_sources=vocabulary.num_stream_sources,
         )
         records = framed_records(table)
         (placed,) = self._spill.put([records.data])
-        return BucketRecords(table.user_id, np.diff(records.splits), placed, table.num_sessions)
+        return BucketRecords(
+            user_id=table.user_id,
+            length=np.diff(records.splits),
+            part=placed,
+            num_sessions=table.num_sessions,
+            cells=cells,
+            retained=sequenced.retained,
+        )
 
-
-def track_rows(
-    coded: CodedSessions, ranks: Iterable[tuple[int, Part]], vocabulary: Vocabulary
-) -> np.ndarray:
-    """(track codes,) int32 rows of the vocabulary, `TRACK_CUT` where a track was cut."""
-    rows = np.empty(len(coded.track_order), np.int32)
-    rows[coded.track_order] = vocabulary.rows_of(
-        (number, load_array(part, np.int32)) for number, part in sorted(ranks, key=itemgetter(0))
-    )
-    rows[rows >= vocabulary.num_tracks] = TRACK_CUT
-    return rows
-
-
-def source_rows(coded: CodedSessions, vocabulary: Vocabulary) -> np.ndarray:
-    """(source codes,) int64 rows of the vocabulary; 0, unknown, where a source has none."""
-    found = pc.index_in(coded.stream_source, pa.array(vocabulary.stream_sources, pa.string()))
-    return np.asarray(pc.fill_null(found, 0).to_numpy(zero_copy_only=False), np.int64)
+    def _write_state(self, number: int, buckets: Sequence["BucketRecords"]) -> dict[str, str]:
+        """The files that a later run needs, if state is kept, and their checksums."""
+        parts = [from_bytes(load(b.retained)) for b in buckets if b.retained is not None]
+        if not parts:
+            return {}
+        retained = pa.concat_tables(parts)
+        if len(parts) > 1:
+            # Of one bucket they are in order, and the sort is stable.
+            retained = retained.take(pc.sort_indices(retained["user_id"]))
+        files = {listens_name(number, self._num_shards): retained}
+        cells = by_user(bucket.cells for bucket in buckets)
+        if cells.num_rows:
+            files[cut_name(number, self._num_shards)] = cells
+        return write_tables(self._directory, files)
 
 
 @dataclass(frozen=True)
@@ -121,6 +171,10 @@ class BucketRecords:
     part: Part
     """All of them."""
     num_sessions: int
+    cells: pa.Table
+    """What was cut from them, of `cut.CUT_SCHEMA`."""
+    retained: Part | None
+    """As of `Sequenced`."""
 
 
 def in_order_of_users(buckets: Sequence[BucketRecords]) -> Iterator[bytes]:
@@ -134,57 +188,90 @@ def in_order_of_users(buckets: Sequence[BucketRecords]) -> Iterator[bytes]:
 
 
 class WriteVocabulary(beam.DoFn):
-    """Writes the three vocabularies."""
+    """Writes the three vocabularies and, if state is kept, what they leave out."""
 
-    def __init__(self, directory: str, spill: Spill) -> None:
+    def __init__(self, directory: str, spill: Spill, *, keeps_state: bool) -> None:
         self._directory = Path(directory)
         self._spill = spill
+        self._keeps_state = keeps_state
 
     def process(self, vocabulary: Vocabulary) -> Iterator[dict[str, Any]]:
         (self._directory / TRACK_VOCABULARY).parent.mkdir(exist_ok=True)
         files = {
             DEVICE_VOCABULARY: to_lines(DEVICES),
-            STREAM_SOURCE_VOCABULARY: to_lines(vocabulary.stream_sources),
+            STREAM_SOURCE_VOCABULARY: to_lines(
+                vocabulary.stream_sources["stream_source"]
+                .slice(0, vocabulary.num_stream_sources)
+                .to_pylist()
+            ),
         }
         written = {
             name: write_whole(self._directory / name, [data]) for name, data in files.items()
         }
-        with whole_file(self._directory / TRACK_VOCABULARY) as file:
-            self._write_tracks(vocabulary, file)
-        written[TRACK_VOCABULARY] = file.written
+        num_tracks, end = vocabulary.num_tracks, len(load_array(vocabulary.rows, np.int32))
+        written[TRACK_VOCABULARY] = self._write_tracks(TRACK_VOCABULARY, vocabulary, 0, num_tracks)
+        state: dict[str, str] = {}
+        if self._keeps_state:
+            state = write_tables(self._directory, {STREAM_SOURCES: vocabulary.stream_sources})
+            cut_tracks = self._write_tracks(CUT_TRACKS, vocabulary, num_tracks, end)
+            state[CUT_TRACKS] = cut_tracks.sha256
         yield {
             "vocabularies": {name: of_file.sha256 for name, of_file in sorted(written.items())},
-            "tracks": vocabulary.num_tracks,
+            "tracks": num_tracks,
+            "state": state,
         }
 
-    def _write_tracks(self, vocabulary: Vocabulary, file: "WatchedFile") -> None:
+    def _write_tracks(self, name: str, vocabulary: Vocabulary, start: int, end: int) -> "Written":
+        """Those of the rows `start:end`."""
+        with (
+            whole_file(self._directory / name) as file,
+            pq.ParquetWriter(file, TRACK_SCHEMA, compression="zstd") as writer,
+        ):
+            for table in self._tracks(vocabulary, start, end):
+                writer.write_table(table, row_group_size=_TRACKS_AT_ONCE)
+        return file.written
+
+    def _tracks(self, vocabulary: Vocabulary, start: int, end: int) -> Iterator[pa.Table]:
+        if start == end:
+            return
         tables = in_row_order(
             (from_bytes(load(found.tracks)) for found in vocabulary.ranges),
             load_array(vocabulary.rows, np.int32),
             self._spill,
             rows_at_once=_TRACKS_AT_ONCE,
         )
-        left = vocabulary.num_tracks
-        with pq.ParquetWriter(file, TRACK_SCHEMA, compression="zstd") as writer:
-            for table in tables:
-                if left <= 0:
-                    break
-                writer.write_table(table.slice(0, left), row_group_size=_TRACKS_AT_ONCE)
-                left -= table.num_rows
+        first = 0
+        for table in tables:
+            own = table.slice(max(start - first, 0), max(end - max(start, first), 0))
+            if own.num_rows:
+                yield own
+            first += table.num_rows
 
 
 class WriteRejected(beam.DoFn):
-    """Writes the rejected rows of a file, in its order, from the parts of its batches."""
+    """Writes the rejected rows of a file, in its order, from the parts of its batches.
 
-    def __init__(self, directory: str, paths: Iterable[str]) -> None:
+    With an older output, the rows of different parts may alternate.
+    """
+
+    def __init__(
+        self, directory: str, inputs: Inputs, *, ids: StoredIds, older: Older | None = None
+    ) -> None:
         self._directory = Path(directory)
-        self._numbers = {path: number for number, path in enumerate(paths)}
+        self._inputs = inputs
+        self._ids = ids
+        self._older = older
 
     def process(self, element: tuple[str, Iterable[tuple[int, Part]]]) -> None:
         path, parts = element
-        name = f"rejected.jsonl-{self._numbers[path]:05d}-of-{len(self._numbers):05d}"
-        in_order = sorted(parts, key=itemgetter(0))
-        write_whole(self._directory / name, (load(part) for _, part in in_order))
+        name = self._ids.name(path)
+        lines = (load(part) for _, part in sorted(parts, key=itemgetter(0)))
+        write_whole(
+            self._directory / self._inputs.rejected_name(name),
+            lines
+            if self._older is None
+            else merged_rejected([*self._older.rejected(name), *lines]),
+        )
 
 
 class WriteReport(beam.DoFn):
@@ -245,3 +332,11 @@ def write_whole(path: Path, blocks: Iterable[bytes]) -> Written:
         for block in blocks:
             file.write(block)
     return file.written
+
+
+def write_tables(directory: Path, tables: Mapping[str, pa.Table]) -> dict[str, str]:
+    """Writes Parquet files; their checksums."""
+    return {
+        name: write_whole(directory / name, [to_parquet(table)]).sha256
+        for name, table in tables.items()
+    }

@@ -52,7 +52,7 @@ def content(directory: SessionsDirectory) -> dict[str, bytes]:
     return {
         str(path.relative_to(directory.path)): path.read_bytes()
         for path in names
-        if path.name != "manifest.json"
+        if path.name not in ("manifest.json", "inputs.json")
     }
 
 

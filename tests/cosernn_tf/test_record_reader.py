@@ -56,6 +56,17 @@ def test_it_reads_what_tensorflow_reads(name):
     assert_equal(read_records(write_records(table), where=SHARD), parsed_by_tensorflow(table))
 
 
+@pytest.mark.parametrize("name", TABLES)
+def test_some_users_are_read(name):
+    table = TABLES[name]
+    chosen = np.arange(table.num_users) % 3 == 1
+    users = {*table.user_id[chosen].tolist(), b"nobody"}
+    # Ids of the tables repeat.
+    rows = np.flatnonzero([user in users for user in table.user_id])
+    found = read_records(write_records(table), where=SHARD, users=users)
+    assert_equal(found, table.select_users(rows))
+
+
 def framed(record: bytes) -> bytes:
     return len(record).to_bytes(8, "little") + bytes(4) + record + bytes(4)
 

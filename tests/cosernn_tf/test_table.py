@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cosernn_tf.schema import SESSION_FEATURES, Per
-from cosernn_tf.table import SessionTable, concatenate, in_blocks
+from cosernn_tf.table import SessionTable, concatenate, extend, in_blocks
 from tests.workspaces import random_table
 
 
@@ -131,3 +131,22 @@ def test_no_tables_are_no_blocks():
     table = random_table(num_users=4)
     (block,) = in_blocks([table], max_sessions=10**6)
     assert users(block) == users(table)
+
+
+def test_extend_puts_earlier_sessions_before_a_users_own():
+    """User 2 is new, user 1 goes on where the older sessions end, 0 and 3 overlap them."""
+    newer, older = with_lengths([2, 1, 2, 3]), with_lengths([3, 3, 2])
+    older = dataclasses.replace(older, user_id=newer.user_id[[3, 0, 1]])
+    newer.session_start[:] = [30, 40, 99, 5, 6, 20, 21, 25]
+    older.session_start[:] = [10, 19, 20, 10, 30, 40, 98, 98]
+    newer.user_age[:], older.user_age[:] = [1, 2, 3, 4], [9, 9, 9]
+    found = extend(older, newer)
+    new, old = users(newer), {user["user_id"]: user for user in users(older)}
+    kept = {b"0": 1, b"1": 2, b"2": 0, b"3": 2}
+    for user, own in zip(users(found), new, strict=True):
+        before = old.get(own["user_id"], own)
+        for feature in SESSION_FEATURES:
+            expected = own[feature.name]
+            if feature.per is not Per.USER:
+                expected = before[feature.name][: kept[own["user_id"]]] + expected
+            assert user[feature.name] == expected, feature.name

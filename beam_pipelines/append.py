@@ -1,0 +1,128 @@
+"""Adding newer listens to an output: what the older run settled, and both runs as one."""
+
+import dataclasses
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from beam_pipelines.config import SessionizeConfig
+from beam_pipelines.rules.older import Older
+from beam_pipelines.rules.state import INPUTS, Inputs
+from beam_pipelines.rules.tally import REJECTED_USERS, Tally
+from cosernn_tf.errors import UserError
+from cosernn_tf.workspace import Manifest, open_sessions
+
+INHERITED: Final = (
+    "num_shards",
+    "session_gap_seconds",
+    "validation_days",
+    "test_days",
+    "min_track_listens",
+    "max_stream_sources",
+)
+"""Options that an output keeps."""
+
+_OF_USERS: Final = ("users_read", "users_duplicates", "users_without_listens")
+_COUNTED_ANEW: Final = ("users", "users_with_age", "sessions", "tracks")
+
+
+def open_older(output: Path, *, ids: Mapping[str, str] | None = None) -> Older:
+    """Opens an output to add listens to it.
+
+    Args:
+        output: Of an older run.
+        ids: How the newer run stores ids, as in the manifest; None: that is not looked at.
+
+    Raises:
+        UserError: There is none, it does not have what that needs, or its ids are others.
+    """
+    if not output.exists():
+        raise UserError(
+            f"--append needs an output to add to, and {output} does not exist: run without "
+            "--append first"
+        )
+    sessions = open_sessions(output)
+    if INPUTS not in sessions.manifest.state:
+        raise UserError(
+            f"{output} has no state/ that --append could go on from (it was written with "
+            "--keep_state=false, or by another release): run without --append, over the whole log"
+        )
+    if ids is not None and dict(ids) != dict(sessions.manifest.ids):
+        raise UserError(
+            f"{output} has other ids than --append would give it (as in the log, hashed, or hashed "
+            "by another key): give the --hash_ids and --hash_ids_columns that it was made with"
+        )
+    older = Older(sessions, Inputs.from_json(sessions.state(INPUTS)))
+    # What every shard needs is checked before the work begins.
+    older.tracks()
+    older.stream_sources()
+    return older
+
+
+def inherit(config: SessionizeConfig, given: Mapping[str, Any]) -> SessionizeConfig:
+    """The options of a run that adds to an output: those of `INHERITED` as they are there.
+
+    Args:
+        config: What was asked for.
+        given: Options that were asked for by name, and are not to be overruled.
+
+    Raises:
+        UserError: One of them differs from the output's, or there is no output.
+    """
+    options = open_older(config.output).sessions.manifest.options
+    for name in INHERITED:
+        if name in given and given[name] != options[name]:
+            raise UserError(
+                f"--{name}={given[name]} differs from {options[name]}, with which {config.output} "
+                "was written: leave it out, or run without --append, over the whole log"
+            )
+    return dataclasses.replace(config, **{name: options[name] for name in INHERITED})
+
+
+def total(older: Manifest, tally: Tally, *, has_users: bool) -> Tally:
+    """Both runs as one.
+
+    Args:
+        older: Of the older run.
+        tally: Of the newer run, with the difference that it makes to sessions made anew.
+        has_users: Whether the newer run was given `--users`, and so has counted them.
+    """
+
+    def is_of_users(name: str) -> bool:
+        return name in _OF_USERS or name.startswith(REJECTED_USERS)
+
+    before = {
+        name: number
+        for name, number in older.counters.items()
+        if name not in _COUNTED_ANEW and not (has_users and is_of_users(name))
+    }
+    newer = {
+        name: number
+        for name, number in tally.counters.items()
+        if has_users or not is_of_users(name)
+    }
+    span = Tally(before, older.first_timestamp, older.last_timestamp)
+    return span + dataclasses.replace(tally, counters=newer)
+
+
+def options_of_both(older: Mapping[str, Any], newer: Mapping[str, Any]) -> dict[str, Any]:
+    """For the manifest: the options of one run over both logs."""
+    formats = dict.fromkeys([*older["listens_format"].split(","), newer["listens_format"]])
+    return {
+        **newer,
+        # Paths are hidden where ids are hashed.
+        "listens": older["listens"] and [*older["listens"], *newer["listens"]],
+        "listens_format": ",".join(formats),
+        "ignore_columns": list(dict.fromkeys([*older["ignore_columns"], *newer["ignore_columns"]])),
+        "users": newer["users"] or older["users"],
+    }
+
+
+def keep_rejected(older: Older, inputs: Inputs, staging: Path, *, has_users: bool) -> None:
+    """Takes over the older run's rejected rows of files from which the newer one has none."""
+    for file in older.inputs.listens if has_users else older.inputs.files:
+        rejected = older.sessions.path / older.inputs.rejected_name(file)
+        copy = staging / inputs.rejected_name(file)
+        if rejected.is_file() and not copy.exists():
+            shutil.copyfile(rejected, copy)

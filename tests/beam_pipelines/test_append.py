@@ -1,0 +1,145 @@
+"""Adding newer logs gives the bytes of one run over all of them."""
+
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from beam_pipelines import job
+from beam_pipelines.append import inherit
+from beam_pipelines.config import SessionizeConfig
+from beam_pipelines.job import sessionize
+from beam_pipelines.memory import MemoryPlan
+from cosernn_tf.workspace import open_sessions
+
+from .files import write_json_lines
+from .logs import Row, random_rows, sessions_of
+
+DAY = 86_400
+
+
+def spread(seed: int, *, users: int = 9) -> list[Row]:
+    """Enough days for three splits; users begin at different times and pause for weeks."""
+    rng = random.Random(seed)
+    rows = random_rows(seed, users=users, listens=40)
+    shift = {row["user_id"]: rng.randrange(30) for row in rows}
+    pauses = [0, 0, 5, 15, 30, 45]
+    return [
+        {**row, "timestamp": row["timestamp"] + (shift[row["user_id"]] + rng.choice(pauses)) * DAY}
+        for row in rows
+    ]
+
+
+def reopened(rows: list[Row], *, days: int = 19) -> dict[str, int]:
+    """By user with a frozen session, when the user is reopened, from the definition."""
+    boundary = max(row["timestamp"] for row in rows) - days * DAY
+    found = {}
+    for user, sessions in sessions_of(rows).items():
+        later = [session.start for session in sessions if session.start >= boundary]
+        start = min([*later, sessions[-1].start])
+        if start != sessions[0].start:
+            found[user] = start
+    return found
+
+
+def is_in_time(row: Row, since: dict[str, int]) -> bool:
+    return row["timestamp"] >= since.get(row["user_id"], 0)
+
+
+def divided(
+    rows: list[Row], cut: int, rng: random.Random, *, days: int = 19
+) -> tuple[list[Row], list[Row]]:
+    """Older and newer rows: by time, ties at random, some of the newer ones late but in time."""
+    is_older = [
+        r["timestamp"] < cut or (r["timestamp"] == cut and rng.random() < 0.5) for r in rows
+    ]
+    older = [row for row, early in zip(rows, is_older, strict=True) if early]
+    newer = [row for row, early in zip(rows, is_older, strict=True) if not early]
+    last = max(row["timestamp"] for row in older)
+    for attempt in range(1, 200):
+        since = reopened(older, days=days)
+        is_late = [
+            is_in_time(row, since) and row["timestamp"] < last and rng.random() < 1 / attempt
+            for row in older
+        ]
+        kept = [row for row, late in zip(older, is_late, strict=True) if not late]
+        late = [row for row, late in zip(older, is_late, strict=True) if late]
+        since = reopened(kept, days=days)
+        if late and all(is_in_time(row, since) for row in [*late, *newer]):
+            return kept, [*newer, *late]
+    raise AssertionError("no such rows")
+
+
+def config_of(output: Path, logs: list[Path], **options) -> SessionizeConfig:
+    return SessionizeConfig(
+        listens=tuple(map(str, logs)), output=output, **{"num_shards": 3, **options}
+    )
+
+
+def add(output: Path, log: Path, **options) -> None:
+    """Appends a log, with the options that the output has."""
+    options = {"max_bad_fraction": 1.0, "append": True, **options}
+    sessionize(inherit(SessionizeConfig(listens=(str(log),), output=output, **options), {}))
+
+
+def content(output: Path) -> dict[str, bytes]:
+    open_sessions(output)
+    return {
+        str(path.relative_to(output)): path.read_bytes()
+        for path in output.rglob("*")
+        if path.is_file()
+    }
+
+
+def assert_equal(found: dict[str, bytes], expected: dict[str, bytes]) -> None:
+    assert sorted(found) == sorted(expected)
+    for name, data in expected.items():
+        assert found[name] == data, name
+
+
+def bad(number: int) -> list[Row]:
+    return [{"user_id": f"bad {number}", "track_id": None, "timestamp": 5}, {"timestamp": number}]
+
+
+CASES: list[tuple[int, dict[str, int]]] = [
+    (2, {}),
+    (2, {"min_track_listens": 3}),
+    (4, {"min_track_listens": 9, "max_stream_sources": 1}),
+    (2, {"max_stream_sources": 0, "validation_days": 3, "test_days": 8}),
+    (3, {"max_stream_sources": 2, "session_gap_seconds": 60}),
+]
+
+
+@pytest.mark.parametrize("seed", range(len(CASES)))
+def test_appending_equals_one_run(seed, tmp_path, monkeypatch):
+    """Every file: shards, vocabularies, rejected rows, state and manifest."""
+    num_logs, case = CASES[seed]
+    options = {"max_bad_fraction": 1.0, **case}
+    days = case.get("validation_days", 5) + case.get("test_days", 14)
+    rng = random.Random(seed)
+    rows = spread(seed)
+    logs = []
+    times = sorted(row["timestamp"] for row in rows)
+    for part in range(num_logs - 1, 0, -1):
+        cut = times[int(len(times) * rng.uniform(part - 0.3, part + 0.5) / num_logs)]
+        rows, newer = divided(rows, cut, rng, days=days)
+        logs.insert(0, newer)
+        assert reopened(rows, days=days) or part < num_logs - 1
+    logs.insert(0, rows)
+    # Names sort otherwise than the logs follow each other.
+    paths = [
+        write_json_lines(tmp_path / f"log-{(n * 7 + 3) % 5}.jsonl", own + bad(n) * (n != 1))
+        for n, own in enumerate(logs)
+    ]
+    output = tmp_path / "sessions"
+    sessionize(config_of(output, paths[:1], **options))
+    with monkeypatch.context() as patch:
+        # However the work is cut.
+        patch.setattr(job, "_plan", lambda *_: MemoryPlan(fan=1 + seed, num_ranges=4))
+        for path in paths[1:]:
+            add(output, path)
+    found = content(output)
+    shutil.rmtree(output)
+    sessionize(config_of(output, paths, **options))
+    assert_equal(found, content(output))
