@@ -67,6 +67,7 @@ def data_card(
     *,
     plots: Mapping[str, str],
     has_rejected_rows: bool,
+    has_state: bool,
 ) -> str:
     """The page; it names no path of the machine that it is made on.
 
@@ -75,6 +76,7 @@ def data_card(
         fields: What a person says of it.
         plots: Path of each plot, relative to the page, and what it shows.
         has_rejected_rows: Whether rejected rows of the log lie beside the records.
+        has_state: Whether there is `state/`, too.
     """
     sections = {
         "What it is": _what_it_is(statistics, fields),
@@ -83,7 +85,7 @@ def data_card(
         "Splits": tables.splits(statistics).to_markdown(),
         "Statistics": _statistics(statistics, plots),
         "Known limits and biases": tables.bullets(known_limits(statistics)),
-        "Privacy": _privacy(statistics, has_rejected_rows=has_rejected_rows),
+        "Privacy": _privacy(statistics, has_rejected_rows=has_rejected_rows, has_state=has_state),
         "How to load it": _LOADING,
         "Citation": f"The method that such sequences are made for:\n\n{_CITATION}",
         "Checksums": _checksums(statistics),
@@ -176,7 +178,7 @@ def _statistics(statistics: Statistics, plots: Mapping[str, str]) -> str:
     )
 
 
-def _privacy(statistics: Statistics, *, has_rejected_rows: bool) -> str:
+def _privacy(statistics: Statistics, *, has_rejected_rows: bool, has_state: bool) -> str:
     forms = (("Users", "user_id"), ("Tracks", "track_id"))
     lines = [_how_named(what, statistics.ids[column]) for what, column in forms]
     lines += [
@@ -191,6 +193,11 @@ def _privacy(statistics: Statistics, *, has_rejected_rows: bool) -> str:
             else "rows of the log as they stood"
         )
         lines.append(f"`rejected.jsonl-*` holds {content}: do not publish these files.")
+    if has_state:
+        lines.append(
+            "`state/` holds each user's latest listens one by one, to which a newer log can be "
+            "added; it is of no other use: do not publish it."
+        )
     return tables.bullets(lines)
 
 

@@ -34,6 +34,7 @@ def describe(config: DescribeConfig) -> Statistics:
             config.card,
             plots={f"{PLOTS}/{name}": what for name, (what, _) in PLOTTERS.items()},
             has_rejected_rows=any(sessions.path.glob("rejected.jsonl-*")),
+            has_state=bool(sessions.manifest.state),
         )
         (staging / DATA_CARD).write_text(card, encoding="utf-8")
         (staging / STATISTICS).write_text(statistics.to_json(), encoding="utf-8")

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_pipelines.rules.checks import CLEAN_SCHEMA
+from beam_pipelines.rules.hashing import IdHasher
 from beam_pipelines.rules.rows import RejectedRow
 from cosernn_tf.schema import DEVICES, UNKNOWN
 from cosernn_tf.sessions import NULL
@@ -42,14 +43,21 @@ def with_origin(clean: pa.Table, file: str, rows: np.ndarray) -> pa.Table:
     return pa.table(columns, ORIGIN_SCHEMA)
 
 
-def late_rows(listens: pa.Table) -> Iterator[tuple[str, list[RejectedRow]]]:
-    """The files and their rows, in order, of listens of `ORIGIN_SCHEMA`."""
+def late_rows(
+    listens: pa.Table, hasher: IdHasher | None
+) -> Iterator[tuple[str, list[RejectedRow]]]:
+    """The files and their rows, in order.
+
+    Args:
+        listens: Of `ORIGIN_SCHEMA`.
+        hasher: What has hashed ids in them: other text is not kept then.
+    """
     listens = listens.set_column(
         listens.schema.get_field_index("file"), "file", listens["file"].cast(pa.string())
     ).sort_by([("file", "ascending"), ("row", "ascending")])
     for file in pc.unique(listens["file"]).to_pylist():
         own = listens.filter(pc.equal(listens["file"], file)).drop_columns("file").to_pylist()
-        yield file, [RejectedRow(row.pop("row"), TOO_LATE, _content(row)) for row in own]
+        yield file, [RejectedRow(row.pop("row"), TOO_LATE, _content(row, hasher)) for row in own]
 
 
 def merged_rejected(parts: Iterable[bytes]) -> Iterator[bytes]:
@@ -60,7 +68,7 @@ def merged_rejected(parts: Iterable[bytes]) -> Iterator[bytes]:
     )
 
 
-def _content(listen: dict[str, Any]) -> str:
+def _content(listen: dict[str, Any], hasher: IdHasher | None) -> str:
     """A clean listen as a row of a canonical log."""
     device = DEVICES[listen["device"]]
     columns = {
@@ -70,4 +78,10 @@ def _content(listen: dict[str, Any]) -> str:
     columns["device"] = None if device == UNKNOWN else device
     if columns["skipped"] is not None:
         columns["skipped"] = bool(columns["skipped"])
+    if hasher is not None:
+        columns = {
+            name: value
+            for name, value in columns.items()
+            if name in hasher.columns or not isinstance(value, str)
+        }
     return json.dumps(columns, ensure_ascii=False)

@@ -44,13 +44,18 @@ def statistics(tmp_path_factory) -> Statistics:
 
 
 def card(
-    statistics: Statistics, fields: CardFields | None = None, *, has_rejected_rows: bool = False
+    statistics: Statistics,
+    fields: CardFields | None = None,
+    *,
+    has_rejected_rows: bool = False,
+    has_state: bool = False,
 ) -> str:
     return data_card(
         statistics,
         fields or CardFields(),
         plots={"plots/gaps.png": "gaps"},
         has_rejected_rows=has_rejected_rows,
+        has_state=has_state,
     )
 
 
@@ -236,9 +241,11 @@ def test_the_card_names_no_path_and_tells_of_raw_rows(statistics):
     assert "anna" not in text
     assert not re.search(r"(?<![\w.:/])/\w+/", text)
     assert "rejected.jsonl" not in text
+    assert "`state/`" not in text
     assert "Users have the ids of the log, as they stood there" in text
     text = card(statistics, has_rejected_rows=True)
     assert "`rejected.jsonl-*` holds rows of the log as they stood: do not publish" in text
+    assert "`state/` holds each user's latest listens" in card(statistics, has_state=True)
 
 
 def test_the_card_says_how_ids_are_stored(statistics):
