@@ -11,24 +11,24 @@ import pyarrow.parquet as pq
 
 from cosernn_tf.errors import UserError
 
-FOLDER: Final = "state"
-CUT_TRACKS: Final = f"{FOLDER}/cut_tracks.parquet"
+STATE: Final = "state"
+CUT_TRACKS: Final = f"{STATE}/cut_tracks.parquet"
 """`track_id`, `train_listens`: tracks that the vocabulary has not, in its order."""
-STREAM_SOURCES: Final = f"{FOLDER}/stream_sources.parquet"
+STREAM_SOURCES: Final = f"{STATE}/stream_sources.parquet"
 """`stream_source`, `train_listens`: `unknown`, then all that occur in training."""
-INPUTS: Final = f"{FOLDER}/inputs.json"
+INPUTS: Final = f"{STATE}/inputs.json"
 """`Inputs`, and the version of all of these files."""
 VERSION: Final = 1
 
 
 def listens_name(number: int, num_shards: int) -> str:
     """Listens of `retained.RETAINED_SCHEMA` of a shard's users."""
-    return f"{FOLDER}/listens-{number:05d}-of-{num_shards:05d}.parquet"
+    return f"{STATE}/listens-{number:05d}-of-{num_shards:05d}.parquet"
 
 
 def cut_name(number: int, num_shards: int) -> str:
     """What was cut from a shard, of `cut.CUT_SCHEMA`; there is none if nothing was."""
-    return f"{FOLDER}/cut-{number:05d}-of-{num_shards:05d}.parquet"
+    return f"{STATE}/cut-{number:05d}-of-{num_shards:05d}.parquet"
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from beam_pipelines.rules.older import Older, OlderShard
 from beam_pipelines.rules.spill import Part, Spill, from_bytes, load, load_array, load_pieces
 from beam_pipelines.rules.state import (
     CUT_TRACKS,
+    STATE,
     STREAM_SOURCES,
     Inputs,
     cut_name,
@@ -157,7 +158,7 @@ class WriteShard(beam.DoFn):
         cells = by_user(bucket.cells for bucket in buckets)
         if cells.num_rows:
             files[cut_name(number, self._num_shards)] = cells
-        return write_tables(self._directory, files)
+        return write_state(self._directory, files)
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ class WriteVocabulary(beam.DoFn):
         written[TRACK_VOCABULARY] = self._write_tracks(TRACK_VOCABULARY, vocabulary, 0, num_tracks)
         state: dict[str, str] = {}
         if self._keeps_state:
-            state = write_tables(self._directory, {STREAM_SOURCES: vocabulary.stream_sources})
+            state = write_state(self._directory, {STREAM_SOURCES: vocabulary.stream_sources})
             cut_tracks = self._write_tracks(CUT_TRACKS, vocabulary, num_tracks, end)
             state[CUT_TRACKS] = cut_tracks.sha256
         yield {
@@ -334,8 +335,9 @@ def write_whole(path: Path, blocks: Iterable[bytes]) -> Written:
     return file.written
 
 
-def write_tables(directory: Path, tables: Mapping[str, pa.Table]) -> dict[str, str]:
-    """Writes Parquet files; their checksums."""
+def write_state(directory: Path, tables: Mapping[str, pa.Table]) -> dict[str, str]:
+    """Writes Parquet files of what a later run needs; their checksums."""
+    (directory / STATE).mkdir(exist_ok=True)
     return {
         name: write_whole(directory / name, [to_parquet(table)]).sha256
         for name, table in tables.items()

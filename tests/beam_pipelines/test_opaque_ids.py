@@ -209,7 +209,9 @@ def test_no_file_is_named_by_an_id(directory):
         for name in names
         if not re.fullmatch(
             r"sessions-users\.tfrecord-0000[0-3]-of-00004|vocabulary/(tracks\.parquet|devices\.txt|"
-            r"stream_sources\.txt)|manifest\.json|features\.json|dataset_info\.json|_SUCCESS",
+            r"stream_sources\.txt)|manifest\.json|features\.json|dataset_info\.json|_SUCCESS|"
+            r"state/(listens-0000[0-3]-of-00004|cut_tracks|stream_sources)\.parquet|"
+            r"state/inputs\.json",
             name,
         )
     ] == []
