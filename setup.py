@@ -19,7 +19,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(exclude=["tests", "tests.*", "benchmarks", "benchmarks.*"]),
-    package_data={"cosernn_tf": ["py.typed"], "experiments": ["*.flags"]},
+    package_data={"cosernn_tf": ["py.typed"], "experiments": ["*.flags", "*/*.flags"]},
     # ScaNN's wheels are built for one TensorFlow and few Pythons: these ranges are what was tested.
     python_requires=">=3.11,<3.12",
     install_requires=[

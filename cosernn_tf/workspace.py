@@ -76,6 +76,10 @@ class Workspace:
     def run(self, name: str) -> Path:
         return self.runs / name
 
+    def table(self, number: int) -> Path:
+        """A table of the paper, made by `experiments.table`."""
+        return self.root / "tables" / f"table{number}"
+
 
 @dataclass(frozen=True)
 class Split:

@@ -5,10 +5,8 @@ is cheap and leaves the finished run as it is.
 """
 
 import datetime
-import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,8 +15,8 @@ import pyarrow.parquet as pq
 from absl import flags
 
 from cosernn_tf import cli
-from cosernn_tf.errors import UserError
 from cosernn_tf.workspace import Workspace, open_sessions
+from experiments.steps import run_step
 
 FLAGFILE: Final = Path(__file__).with_name("quickstart.flags")
 RUN: Final = "quickstart"
@@ -66,7 +64,7 @@ def quickstart(root: Path, *, user: str | None = None) -> None:
     started = time.monotonic()
     workspace = Workspace(root)
     at = f"--workspace={root}"
-    _step(
+    run_step(
         "Sessions from the embedded default log",
         "beam_pipelines.sessionize",
         [
@@ -74,7 +72,7 @@ def quickstart(root: Path, *, user: str | None = None) -> None:
             "--runner=DirectRunner",
         ],
     )
-    _step(
+    run_step(
         "Track embeddings, and a small CoSeRNN",
         "cosernn_tf.train",
         [
@@ -82,11 +80,11 @@ def quickstart(root: Path, *, user: str | None = None) -> None:
             f"--flagfile={_shown(FLAGFILE)}",
         ],
     )
-    _step("Evaluation on the last two weeks", "cosernn_tf.evaluate", [at, f"--runs={RUN}"])
+    run_step("Evaluation on the last two weeks", "cosernn_tf.evaluate", [at, f"--runs={RUN}"])
     user = user or _user_with_many_scores(workspace)
     last = open_sessions(workspace.sessions).manifest.last_timestamp
     for context in CONTEXTS:
-        _step(
+        run_step(
             f"Five tracks for {user}, {context.title}",
             "cosernn_tf.recommend",
             [
@@ -107,13 +105,6 @@ def quickstart(root: Path, *, user: str | None = None) -> None:
         "The default log is synthetic: its results compare models with each other, never with "
         "the paper's."
     )
-
-
-def _step(title: str, module: str, arguments: Sequence[str]) -> None:
-    print(f"\n== {title}\n$ python -m {module} {' '.join(arguments)}", flush=True)
-    code = subprocess.run([sys.executable, "-m", module, *arguments], check=False).returncode
-    if code:
-        raise UserError(f"{module} ended with exit code {code}; its message stands above")
 
 
 def _shown(path: Path) -> str:

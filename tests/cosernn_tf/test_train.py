@@ -22,7 +22,7 @@ from tests.workspaces import write_workspace
 
 MODULE = "cosernn_tf.train"
 REPOSITORY = Path(__file__).parents[2]
-FLAGFILES = sorted((REPOSITORY / "experiments").glob("*.flags"))
+FLAGFILES = sorted((REPOSITORY / "experiments").rglob("*.flags"))
 SMALL = (
     "--lstm_units=6",
     "--dense_units=5",
@@ -169,17 +169,16 @@ def test_what_is_refused_or_left_as_it_is(resumed, workspace, tmp_path):
 def test_every_flagfile_begins_with_its_own_command(path):
     lines = path.read_text(encoding="utf-8").splitlines()
     assert lines[0].startswith("# ")
-    assert f"--flagfile=experiments/{path.name}" in path.read_text(encoding="utf-8")
+    command = f"--flagfile={path.relative_to(REPOSITORY)}\n"
+    assert command in path.read_text(encoding="utf-8")
 
 
 def test_training_flagfiles_resolve(tmp_path):
-    """They are read before the workspace is looked for."""
-    flagfiles = [REPOSITORY / "experiments" / f"{name}.flags" for name in
-                 ("cosernn", "paper", "quickstart")]  # fmt: skip
+    """They are read before the workspace is looked for; those of tables rest on another."""
     results = run_each(
         MODULE,
-        [[f"--flagfile={path}", "--workspace=nowhere"] for path in flagfiles],
-        folder=tmp_path,
+        [[f"--flagfile={path}", "--workspace=nowhere"] for path in FLAGFILES],
+        folder=REPOSITORY,
         output=tmp_path / "results",
         preload=["cosernn_tf.workspace"],
     )
@@ -189,7 +188,8 @@ def test_training_flagfiles_resolve(tmp_path):
 
 def test_help_says_what_every_flag_does(tmp_path):
     result = run(MODULE, ["--help"], folder=tmp_path)
-    for flag in ("--model", "--lstm_units", "--dense_units", "--learning_rate", "--batch_size",
-                 "--max_sessions", "--max_epochs", "--patience", "--clip_norm", "--seed", "--run",
-                 "--playlists", "--[no]overwrite"):  # fmt: skip
+    for flag in ("--model", "--lstm_units", "--dense_units", "--features", "--pathways",
+                 "--learning_rate", "--batch_size", "--max_sessions", "--max_epochs",
+                 "--patience", "--clip_norm", "--seed", "--run", "--playlists",
+                 "--[no]overwrite"):  # fmt: skip
         assert f"  {flag}: " in result.stdout

@@ -23,6 +23,7 @@ from cosernn_tf.retrieval import approximate, exact, index
 from cosernn_tf.training import loop
 from cosernn_tf.workspace import Manifest, Workspace, open_sessions
 from cosernn_tf.workspace_page import TABLES, render
+from experiments import table_report, table_runs
 from tests.entry_points import run
 from tests.workspaces import write_tracks
 
@@ -162,6 +163,14 @@ def section(title: str) -> str:
 def test_every_file_of_a_directory_is_there(title, files):
     for file in [*files, workspace.SUCCESS]:
         assert f"`{file}" in section(title), file
+
+
+def test_every_file_and_column_of_a_table_is_there():
+    text = section("tables/")
+    for file in (table_runs.EVALUATION, table_runs.MARKDOWN, table_runs.CSV):
+        assert f"`table2/{file}" in text, file
+    for column in table_report.COLUMNS:
+        assert f"`{column}`" in text, column
 
 
 def test_every_file_that_jobs_write_is_there(root):

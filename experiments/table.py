@@ -1,0 +1,71 @@
+"""`python -m experiments.table`: makes Table 2, 3 or 4 of the paper on the workspace's log.
+
+    python -m experiments.table --table=3 --seeds=1,2,3
+
+Trains and evaluates each row, prints the table beside the paper's relative figures, and writes it
+to `<workspace>/tables/table3/`. Given again after an interruption, it goes on where it stopped.
+Flags that it does not know, such as --max_epochs=5, go to `cosernn_tf.train`, for all rows.
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from cosernn_tf import cli
+from cosernn_tf.config import require
+from cosernn_tf.workspace import Workspace
+from experiments.table_runs import (
+    TablePlan,
+    chosen_rows,
+    make_table,
+    training_flags,
+)
+from experiments.tables import FOLDER, TABLES
+
+flags.declare_key_flag("workspace")
+_TABLE = flags.DEFINE_integer("table", None, "Number of the paper's table: 2, 3 or 4 (required).")
+_SEEDS = flags.DEFINE_list("seeds", ["1"], "Seeds of training, comma-separated: a run each.")
+_ROWS = flags.DEFINE_list(
+    "rows",
+    None,
+    "Names of the rows to make, comma-separated, such as cosernn,jodie; by default all.",
+)
+_SPLIT = flags.DEFINE_enum("split", "test", ["test", "validation"], "The sessions that are scored.")
+_BASE = flags.DEFINE_string(
+    "base",
+    str(FOLDER / "cosernn.flags"),
+    "Flagfile of cosernn_tf.train with the sizes and the training of all rows, such as "
+    "experiments/quickstart.flags.",
+)
+_PREFIX = flags.DEFINE_string(
+    "prefix",
+    "",
+    "What the runs' names begin with, to have a table of other flags in the same workspace.",
+)
+
+
+def main(argv: list[str]) -> None:
+    require(
+        _TABLE.value in TABLES,
+        f"--table={_TABLE.value} is none of {', '.join(map(str, TABLES))}",
+    )
+    table = TABLES[_TABLE.value]
+    for seed in _SEEDS.value:
+        require(seed.isdecimal(), f"--seeds has {seed!r}, which is no whole number")
+    require(bool(_SEEDS.value), "--seeds is empty: give at least one")
+    plan = TablePlan(
+        table=table if _ROWS.value is None else chosen_rows(table, _ROWS.value),
+        seeds=tuple(dict.fromkeys(map(int, _SEEDS.value))),
+        split=_SPLIT.value,
+        training_flags=training_flags(Path(_BASE.value), argv[1:]),
+        prefix=_PREFIX.value,
+    )
+    make_table(Workspace(Path(cli.WORKSPACE.value)), plan)
+
+
+def entry_point() -> None:
+    cli.run(main, passes_unknown_flags=True)
+
+
+if __name__ == "__main__":
+    entry_point()
