@@ -10,13 +10,12 @@ becomes a row group. Any row so has an equal chance to stand anywhere.
 """
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -42,8 +41,8 @@ _LAST_SECOND: Final = _FIRST_SECOND + _DAYS * SECONDS_PER_DAY
 _LISTENS_PER_USER: Final = 500
 _USER_SHAPE: Final = 1.3
 """Of the Pareto distribution of listens a user: a tenth of the users has 60 % of the listens."""
-_MOST_OVER_MEAN: Final = 25
-"""Times the mean that a user may have: more would not fit into the days."""
+_MOST_OVER_MEAN: Final = 20
+"""Times the mean, as it would be without this bound: more would not fit into the days."""
 _TRACKS_AT_TEN_MILLION: Final = 500_000
 _TRACK_POWER: Final = 3
 """The track of rank r has a share in proportion to r ** -2/3: the first 1.3 % of 500,000."""
@@ -107,7 +106,7 @@ class Skew(StrEnum):
     """What weighs more in a log than it should."""
 
     BALANCED = "balanced"
-    """Nothing: no user has more than some 25 times the mean."""
+    """Nothing: no user has more than 30 times the mean."""
     ONE_USER = "one_user"
     """One user has 30 % of all listens, in sessions like everybody's. So many sessions need
     decades, so this user's begin decades before the others'."""
@@ -197,12 +196,6 @@ def write_log(config: LogConfig, directory: Path) -> None:
             _write_file(config, number, scattered, staging / LISTENS)
         shutil.rmtree(scattered)
         (staging / SUMMARY).write_text(summary)
-
-
-def read_summary(directory: Path) -> dict[str, Any]:
-    """The options of the log in `directory`."""
-    summary: dict[str, Any] = json.loads((directory / SUMMARY).read_text())
-    return summary
 
 
 # Drawing listens ---------------------------------------------------------------------------------
