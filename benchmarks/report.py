@@ -58,7 +58,7 @@ def to_markdown(
     machine: dict[str, Any],
     runs: Sequence[Run],
     *,
-    base: str,
+    base: str | None,
     is_base: Callable[[Run, Run], bool],
 ) -> str:
     """The machine, and a row a log and contender: medians, of the wall the range, too.
@@ -66,21 +66,21 @@ def to_markdown(
     Args:
         machine: See `describe_machine`.
         runs: All of them.
-        base: What the ratio is to, for the header.
+        base: What the ratio is to, for the header; None for no ratios.
         is_base: Whether the second run of a round is what the first is compared with. A ratio is
             taken within each round, so that what slows the machine for a while slows both.
     """
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         groups.setdefault((run.log, run.contender), []).append(run)
-    rows = [[*_HEADER[:4], f"wall, times {base}", *_HEADER[4:]]]
-    rows.append(["---", "---", *["---:"] * (len(_HEADER) - 1)])
+    header = [*_HEADER[:4], *([f"wall, times {base}"] if base else []), *_HEADER[4:]]
+    rows = [header, ["---", "---", *["---:"] * (len(header) - 2)]]
     for own in groups.values():
         ratios = [
             run.measurement.wall_seconds / other.measurement.wall_seconds
             for run in own
             for other in runs
-            if other.number == run.number and is_base(run, other)
+            if base and other.number == run.number and is_base(run, other)
         ]
         rows.append(_row(own, ratios))
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -96,7 +96,7 @@ def _row(runs: Sequence[Run], ratios: Sequence[float]) -> list[str]:
         runs[0].contender,
         str(len(runs)),
         f"{median(walls):.1f}{spread}",
-        f"{median(ratios):.2f}" if ratios else "",
+        *([f"{median(ratios):.2f}"] if ratios else []),
         f"{num_listens / median(walls):,.0f}",
         f"{median(run.measurement.cpu_seconds for run in runs):.1f}",
         # The most that it ever took: memory is a bound, not a mean.

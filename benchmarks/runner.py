@@ -238,10 +238,10 @@ def _table(config: BenchmarkConfig, machine: dict[str, Any], runs: Sequence[Run]
             base=OURS,
             is_base=lambda run, other: run.log == other.log and other.contender == OURS,
         )
-    first = config.logs()[0]
+    first, *others = config.logs()
     return to_markdown(
         machine,
         runs,
-        base=f"that of {first.name}",
+        base=f"that of {first.name}" if others else None,
         is_base=lambda run, other: other.log == first.name,
     )
