@@ -56,16 +56,6 @@ def test_compare_runs_all_in_turn_and_checks_that_they_find_the_same(tmp_path):
     assert left == ["compare.json", "copy.log", log.name, "ours.log", "polars.log"]
 
 
-def test_skew_has_three_logs_and_removes_what_it_made(tmp_path):
-    result = benchmark(tmp_path, "--mode=skew", "--repeats=1")
-    assert result.code == 0, result.stderr
-    header, _, *rows = rows_of(result.stdout)
-    assert [row[0].partition(", ")[2] for row in rows] == ["", "one_user", "one_track"]
-    assert "wall, times that of 3,000 listens" in header
-    left = sorted(path.name for path in (tmp_path / "benchmarks").iterdir())
-    assert left == ["ours.log", "skew.json"]
-
-
 def test_who_runs_when(tmp_path):
     config = BenchmarkConfig(tmp_path, per_listen_repeats=1, max_memory_mb=700)
     first, second = ([entrant.name for entrant in config.contenders(turn)] for turn in (0, 1))
@@ -77,6 +67,8 @@ def test_who_runs_when(tmp_path):
     ]
     assert all("--listens=/in --output=/out" in command for command in commands)
     assert ["--max_memory_mb=700" in command for command in commands] == [True, False, False]
+    names = [log.name for log in BenchmarkConfig(tmp_path, Mode.SKEW, sizes=(2_000,)).logs()]
+    assert names == ["2,000 listens", "2,000 listens, one_user", "2,000 listens, one_track"]
     for mode, sizes in ((Mode.SCALE, [1, 3, 10, 30]), (Mode.HUGE, [100])):
         config = BenchmarkConfig(tmp_path, mode)
         assert [entrant.name for entrant in config.contenders(0)] == ["ours"]
@@ -92,6 +84,9 @@ def test_contenders_that_find_something_else_end_the_benchmark(tmp_path):
     result = benchmark(tmp_path, "--per_listen_repeats=0", f"--also={also}")
     assert result.code == 2
     assert "they do not do the same work" in result.error
+    # The log that it made is gone, all the same.
+    left = sorted(path.name for path in (tmp_path / "benchmarks").iterdir())
+    assert left == ["compare.json", "ours.log", "polars.log", "wrong.log"]
 
 
 def test_help_says_what_is_measured():
