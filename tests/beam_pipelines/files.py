@@ -1,5 +1,6 @@
 """Logs as files of every form, and as raw batches."""
 
+import bz2
 import csv
 import gzip
 import io
@@ -53,5 +54,7 @@ def write_bytes(path: Path, data: bytes) -> Path:
         data = gzip.compress(data)
     elif path.suffix == ".zst":
         data = pa.compress(data, codec="zstd", asbytes=True)
+    elif path.suffix == ".bz2":
+        data = bz2.compress(data)
     path.write_bytes(data)
     return path
