@@ -25,6 +25,8 @@ def told_once() -> Iterator[None]:
             other processes, and hand on the text of their errors only.
     """
     logging.getLogger("apache_beam.runners").setLevel(logging.CRITICAL)
+    # Arrow's parser of CSV complains of a row that it cannot show, and has the file fail for it.
+    sys.unraisablehook = _leave_out_unicode
     try:
         with contextlib.redirect_stderr(_WithoutTracebacks(sys.stderr)):
             yield
@@ -35,6 +37,11 @@ def told_once() -> Iterator[None]:
             if number in DISK_TROUBLES:
                 raise OSError(number, os.strerror(number)) from error
         raise
+
+
+def _leave_out_unicode(error: "sys.UnraisableHookArgs") -> None:
+    if not issubclass(error.exc_type, UnicodeDecodeError):
+        sys.__unraisablehook__(error)
 
 
 class _WithoutTracebacks(io.TextIOBase):

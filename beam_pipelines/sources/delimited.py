@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
@@ -15,10 +16,12 @@ from beam_pipelines.rules.rows import RawListens, RejectedRow, malformed_row
 from beam_pipelines.sources.base import BYTES_PER_BLOCK
 from beam_pipelines.sources.files import open_text, unreadable
 from beam_pipelines.sources.quotes import CheckedQuotes
+from beam_pipelines.sources.ragged import ShowableRows
 from cosernn_tf.errors import UserError
 
 _FIRST_BYTES: Final = 2**16
 """Read for the sake of the first rows; more where they are longer."""
+_ROW: Final = re.compile(r"CSV parse error: Row #(\d+)")
 _MOST_MALFORMED: Final = 2**18
 """In a row, held until a good one comes: a file that has more is no delimited text."""
 
@@ -106,9 +109,10 @@ def read_delimited(
 
     try:
         stream = CheckedQuotes(open_again, path, delimiter=delimiter) if quoted else open_again()
-        with contextlib.closing(stream):
+        lines = ShowableRows(stream, delimiter=delimiter, num_fields=len(names), quoted=quoted)
+        with contextlib.closing(lines):
             reader = pyarrow.csv.open_csv(
-                stream,
+                lines,
                 pyarrow.csv.ReadOptions(
                     # Only a single thread can say which row is malformed.
                     use_threads=False,
@@ -157,6 +161,12 @@ def _what_is_wrong(
     if "straddling" in str(error):
         return UserError(
             f"{path} has a row of more than {BYTES_PER_BLOCK // 2**20} MiB, after row {row - 1:,}"
+        )
+    if found := _ROW.search(str(error)):
+        # Its text stays here: it may hold an id.
+        return UserError(
+            f"{path} has a row that is no UTF-8 and has another number of fields than its first "
+            f"line: number {found[1]}, the header counted"
         )
     return unreadable(path, error, "damaged or no delimited text")
 

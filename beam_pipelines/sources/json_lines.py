@@ -12,6 +12,7 @@ import pyarrow.json
 from beam_pipelines.rules.rows import RawListens, RejectedRow, malformed_row
 from beam_pipelines.sources.base import BYTES_PER_BLOCK
 from beam_pipelines.sources.files import open_text, unreadable
+from beam_pipelines.sources.ragged import is_utf8
 from cosernn_tf.errors import UserError
 
 _FIRST_BYTES: Final = 2**12
@@ -81,7 +82,7 @@ def _without_binary(
     lines: list[bytes], rows: np.ndarray
 ) -> tuple[list[bytes], np.ndarray, list[RejectedRow]]:
     # Arrow would take bytes that are not UTF-8 for text.
-    is_text = [len(line) <= BYTES_PER_BLOCK and _is_utf8(line) for line in lines]
+    is_text = [len(line) <= BYTES_PER_BLOCK and is_utf8(line) for line in lines]
     if all(is_text):
         return lines, rows, []
     malformed = [
@@ -91,13 +92,6 @@ def _without_binary(
     ]
     good = [line for line, is_good in zip(lines, is_text, strict=True) if is_good]
     return good, rows[is_text], malformed
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        return data.isascii() or bool(data.decode())
-    except UnicodeDecodeError:
-        return False
 
 
 def _parse_lines(

@@ -17,6 +17,8 @@ from beam_pipelines.sources.files import unreadable
 from cosernn_tf.errors import UserError
 
 _BUFFER_BYTES: Final = 2**18
+_DAMAGES: Final = (pa.ArrowException, OSError, ValueError, LookupError, OverflowError)
+"""What reading a damaged file may raise: names in it that are no text, places that are none."""
 _UNITS: Final = {"milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}
 
 
@@ -24,7 +26,7 @@ def schema_of(path: Path) -> pa.Schema:
     """Raises `UserError` for a damaged file."""
     try:
         return pq.read_schema(path)
-    except (pa.ArrowException, OSError) as error:
+    except _DAMAGES as error:
         raise unreadable(path, error, "damaged or no Parquet file") from error
 
 
@@ -33,7 +35,7 @@ def row_groups(path: Path) -> list[Unit]:
     try:
         metadata = pq.read_metadata(path)
         groups = [metadata.row_group(part) for part in range(metadata.num_row_groups)]
-    except (pa.ArrowException, OSError) as error:
+    except _DAMAGES as error:
         raise unreadable(path, error, "damaged or no Parquet file") from error
     firsts = accumulate((group.num_rows for group in groups), initial=1)
     return [
@@ -94,7 +96,7 @@ def read_row_group(
                 first += batch.num_rows
             if first != unit.first_row + group.num_rows:
                 raise UserError(f"{unit.path} is damaged: row group {unit.part} lacks rows")
-    except (pa.ArrowException, OSError, IndexError) as error:
+    except _DAMAGES as error:
         raise unreadable(unit.path, error, f"damaged in row group {unit.part}") from error
 
 

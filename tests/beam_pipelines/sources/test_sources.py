@@ -1,6 +1,7 @@
 """Files in every form that a source reads: rows, their numbers, and what is wrong with them."""
 
 import json
+import random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -99,6 +100,25 @@ def test_row_numbers_hold_over_blocks(tmp_path, monkeypatch):
     objects[40] = "[1]"
     path = write_bytes(tmp_path / "log.jsonl", "\n".join(objects).encode())
     assert rejected(CANONICAL, path) == [(41, "malformed")]
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.98])
+def test_row_numbers_hold_however_many_rows_are_malformed(tmp_path, monkeypatch, share):
+    monkeypatch.setattr(delimited, "BYTES_PER_BLOCK", 150)
+    rng = random.Random(share)
+    is_bad = [rng.random() < share for _ in range(600)]
+    # Rows of one line and of two, with blank lines between.
+    lines = [
+        "x" if bad else rng.choice([f"u,t,{row}", f'u,"t\n",{row}', f"\nu,t,{row}"])
+        for row, bad in enumerate(is_bad, start=1)
+    ]
+    path = write_bytes(tmp_path / "log.csv", (HEADER + "\n".join(lines)).encode())
+    expected = [row for row, bad in enumerate(is_bad, start=1) if bad]
+    assert rejected(CANONICAL, path) == [(row, "malformed") for row in expected]
+    found = read(CANONICAL, path)
+    numbers = [int(row) for raw in found for row in raw.rows]
+    assert numbers == [row["timestamp"] for row in clean_rows(CANONICAL, path)]
+    assert sorted(numbers + expected) == list(range(1, 601))
 
 
 def test_json_lines_quirks(tmp_path):
