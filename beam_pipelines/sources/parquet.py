@@ -132,16 +132,20 @@ def _check_ranges(
     for name, (least, greatest) in ranges.items():
         column = columns[name]
         if pa.types.is_dictionary(column.type):
-            column = column.dictionary
-        if pa.types.is_timestamp(column.type):
-            column = column.cast(pa.int64())
-        elif pa.types.is_string(column.type):
-            column = column.cast(pa.binary())  # whose order is that of UTF-8
-        found = pc.min_max(column)
-        if found["min"].is_valid and (
-            found["min"].as_py() < least or found["max"].as_py() > greatest
-        ):
+            if _is_within(column.dictionary, least, greatest):
+                continue
+            column = column.dictionary_decode()  # there may be values that no row has
+        if not _is_within(column, least, greatest):
             raise UserError(
                 f"{unit.path} is damaged in row group {unit.part}: values of {name} are outside of "
                 "the range that the file says they have"
             )
+
+
+def _is_within(column: pa.Array, least: int | bytes, greatest: int | bytes) -> bool:
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.int64())
+    elif pa.types.is_string(column.type):
+        column = column.cast(pa.binary())  # whose order is that of UTF-8
+    found = pc.min_max(column).as_py()
+    return found["min"] is None or (least <= found["min"] and found["max"] <= greatest)

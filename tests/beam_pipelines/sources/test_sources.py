@@ -216,3 +216,11 @@ def test_find_files(tmp_path):
     assert found("**/*.parquet") == ["deep/c.parquet"]
     with pytest.raises(UserError, match=r"--listens=.*gone.csv does not exist"):
         found("b.csv", "gone.csv")
+
+
+def test_dictionaries_may_have_values_that_no_row_has(tmp_path):
+    ids = pa.DictionaryArray.from_arrays([1, 1, 2], ["a", "m", "n", "z"])
+    table = pa.table({"user_id": ids, "track_id": ids, "timestamp": [1, 2, 3]})
+    pq.write_table(table, tmp_path / "log.parquet", row_group_size=2)
+    found = [row["user_id"] for row in clean_rows(CANONICAL, tmp_path / "log.parquet")]
+    assert found == ["m", "m", "n"]
