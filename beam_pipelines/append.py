@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from absl import logging
+
 from beam_pipelines.config import SessionizeConfig
 from beam_pipelines.rules.older import Older
 from beam_pipelines.rules.state import INPUTS, Inputs
-from beam_pipelines.rules.tally import REJECTED_USERS, Tally
+from beam_pipelines.rules.tally import KEPT, REJECTED_USERS, Tally
 from cosernn_tf.errors import UserError
 from cosernn_tf.workspace import Manifest, open_sessions
 
@@ -80,48 +82,72 @@ def inherit(config: SessionizeConfig, given: Mapping[str, Any]) -> SessionizeCon
     return dataclasses.replace(config, **{name: options[name] for name in INHERITED})
 
 
-def total(older: Manifest, tally: Tally, *, has_users: bool) -> Tally:
-    """Both runs as one.
+def as_one_run(
+    older: Manifest, config: SessionizeConfig, tally: Tally
+) -> tuple[Tally, dict[str, Any]]:
+    """The tally and, for the manifest, the options of one run over both logs.
 
     Args:
         older: Of the older run.
+        config: Of the newer run.
         tally: Of the newer run, with the difference that it makes to sessions made anew.
-        has_users: Whether the newer run was given `--users`, and so has counted them.
     """
+    if not tally.counters[KEPT]:
+        logging.warning(
+            "Nothing was added: all rows of --listens=%s were duplicates, too late or rejected. "
+            "Was this log added before?",
+            ",".join(config.listens),
+        )
+    return (
+        _sum(older, tally, has_users=config.users is not None),
+        _options(older.options, config.options()),
+    )
 
-    def is_of_users(name: str) -> bool:
-        return name in _OF_USERS or name.startswith(REJECTED_USERS)
 
+def _sum(older: Manifest, tally: Tally, *, has_users: bool) -> Tally:
+    """Of the counters of users those of the run that had some last."""
     before = {
         name: number
         for name, number in older.counters.items()
-        if name not in _COUNTED_ANEW and not (has_users and is_of_users(name))
+        if name not in _COUNTED_ANEW and not (has_users and _is_of_users(name))
     }
     newer = {
         name: number
         for name, number in tally.counters.items()
-        if has_users or not is_of_users(name)
+        if has_users or not _is_of_users(name)
     }
     span = Tally(before, older.first_timestamp, older.last_timestamp)
     return span + dataclasses.replace(tally, counters=newer)
 
 
-def options_of_both(older: Mapping[str, Any], newer: Mapping[str, Any]) -> dict[str, Any]:
-    """For the manifest: the options of one run over both logs."""
+def _is_of_users(counter: str) -> bool:
+    return counter in _OF_USERS or counter.startswith(REJECTED_USERS)
+
+
+def _options(older: Mapping[str, Any], newer: Mapping[str, Any]) -> dict[str, Any]:
     formats = dict.fromkeys([*older["listens_format"].split(","), newer["listens_format"]])
+    ignored = dict.fromkeys([*older["ignore_columns"], *newer["ignore_columns"]])
     return {
         **newer,
         # Paths are hidden where ids are hashed.
         "listens": older["listens"] and [*older["listens"], *newer["listens"]],
         "listens_format": ",".join(formats),
-        "ignore_columns": list(dict.fromkeys([*older["ignore_columns"], *newer["ignore_columns"]])),
+        "ignore_columns": list(ignored),
         "users": newer["users"] or older["users"],
     }
 
 
-def keep_rejected(older: Older, inputs: Inputs, staging: Path, *, has_users: bool) -> None:
-    """Takes over the older run's rejected rows of files from which the newer one has none."""
-    for file in older.inputs.listens if has_users else older.inputs.files:
+def keep_rejected(older: Older, config: SessionizeConfig, inputs: Inputs, staging: Path) -> None:
+    """Takes over the older run's rejected rows of files from which the newer one has none.
+
+    Args:
+        older: The older output.
+        config: Of the newer run.
+        inputs: Of both.
+        staging: What the newer run has written.
+    """
+    files = older.inputs.files if config.users is None else older.inputs.listens
+    for file in files:
         rejected = older.sessions.path / older.inputs.rejected_name(file)
         copy = staging / inputs.rejected_name(file)
         if rejected.is_file() and not copy.exists():

@@ -18,7 +18,7 @@ from beam_pipelines.config import SessionizeConfig
 from beam_pipelines.memory import MemoryPlan, plan_memory
 from beam_pipelines.rules.hashing import StoredIds
 from beam_pipelines.rules.older import Older
-from beam_pipelines.rules.refusals import nothing_kept, rejected_listens
+from beam_pipelines.rules.refusals import has_listens, nothing_kept, rejected_listens
 from beam_pipelines.rules.spill import Spill
 from beam_pipelines.rules.state import INPUTS, Inputs
 from beam_pipelines.rules.tally import DUPLICATES, KEPT, READ, REJECTED, Tally
@@ -92,12 +92,6 @@ def sessionize(
             runners.run(pipeline, runner)
         manifest = _finish(config, staging, ids=ids, inputs=inputs, older=older)
     _log_summary(manifest, config.output)
-    if older is not None and manifest.counters[KEPT] == older.sessions.manifest.counters[KEPT]:
-        logging.warning(
-            "Nothing was added: all rows of --listens=%s were duplicates, too late or rejected. "
-            "Was this log added before?",
-            ",".join(config.listens),
-        )
     return manifest
 
 
@@ -246,13 +240,11 @@ def _finish(
         raise UserError("; also ".join(refusals))
     (tally,) = (Tally.from_dict(part["tally"]) for part in parts if "tally" in part)
     options = config.options()
-    if older is not None:
-        has_users = config.users is not None
-        append.keep_rejected(older, inputs, staging, has_users=has_users)
-        tally = append.total(older.sessions.manifest, tally, has_users=has_users)
-        options = append.options_of_both(older.sessions.manifest.options, options)
-    if not tally.counters.get(KEPT):
+    if not has_listens(tally):
         raise UserError(nothing_kept(tally, listens=",".join(config.listens)))
+    if older is not None:
+        append.keep_rejected(older, config, inputs, staging)
+        tally, options = append.as_one_run(older.sessions.manifest, config, tally)
     _check_sum(tally)
     shards = sorted(
         (Shard(**part["shard"]) for part in parts if "shard" in part), key=lambda s: s.name

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from beam_pipelines.rules.late import TOO_LATE
 from beam_pipelines.rules.rows import NOT_A_TRACK
 from beam_pipelines.rules.tally import READ, REJECTED, REJECTED_USERS, USERS_READ, Example, Tally
 from cosernn_tf.errors import on_a_line
@@ -41,6 +42,12 @@ def too_many_bad(
                 f"--max_bad_fraction=1 to keep the other rows and look at the bad ones in "
                 f"{rejected}"
             )
+
+
+def has_listens(tally: Tally) -> bool:
+    """Whether some row that was read is a listen, if one that comes too late."""
+    bad = sum(n for reason, n in rejected_listens(tally).items() if reason != TOO_LATE)
+    return tally.counters.get(READ, 0) > bad
 
 
 def nothing_kept(tally: Tally, *, listens: str) -> str:
