@@ -30,7 +30,8 @@ from beam_pipelines.tfds_metadata import write_tfds_metadata
 from beam_pipelines.transforms.write import REPORT, write_whole
 from beam_pipelines.troubles import told_once
 from cosernn_tf.errors import UserError
-from cosernn_tf.workspace import MANIFEST, Manifest, Shard, staged
+from cosernn_tf.staging import staged
+from cosernn_tf.workspace import MANIFEST, Manifest, Shard
 
 _RAW: Final = StoredIds()
 

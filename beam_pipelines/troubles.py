@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final, TextIO
 
 from cosernn_tf.errors import UserError
-from cosernn_tf.workspace import DISK_TROUBLES
+from cosernn_tf.staging import DISK_TROUBLES
 
 _ERRNO: Final = re.compile(r"\[errno (\d+)\]", re.IGNORECASE)
 _TRACEBACK: Final = "Traceback (most recent call last)"

@@ -24,7 +24,7 @@ from absl import logging
 
 from cosernn_tf.config import canonical_json, require
 from cosernn_tf.schema import LISTEN_SCHEMA, SECONDS_PER_DAY, SESSION_GAP_SECONDS
-from cosernn_tf.workspace import staged
+from cosernn_tf.staging import staged
 
 LISTENS: Final = "listens"
 SUMMARY: Final = "log.json"

@@ -11,7 +11,8 @@ import numpy as np
 from cosernn_tf.config import canonical_json
 from cosernn_tf.errors import UserError
 from cosernn_tf.schema import EMBEDDING_DIM
-from cosernn_tf.workspace import SUCCESS, SessionsDirectory, sha256, staged
+from cosernn_tf.staging import staged
+from cosernn_tf.workspace import SUCCESS, SessionsDirectory, sha256
 
 EMBEDDINGS: Final = "embeddings.npy"
 DESCRIPTION: Final = "embeddings.json"

@@ -19,6 +19,7 @@ from cosernn_tf.schema import (
     VALIDATION_DAYS,
 )
 from cosernn_tf.sessions import local_day_and_hour, shard_of
+from cosernn_tf.staging import staged
 from cosernn_tf.table import SessionTable
 from cosernn_tf.tracks import TrackEmbeddings, save_track_embeddings
 from cosernn_tf.workspace import (
@@ -34,7 +35,6 @@ from cosernn_tf.workspace import (
     Workspace,
     open_sessions,
     sha256,
-    staged,
 )
 
 FIRST_SECOND = 1_554_076_800

@@ -12,7 +12,8 @@ from beam_pipelines.inspection.counts import Counts
 from beam_pipelines.inspection.plots import PLOTS, PLOTTERS, write_plots
 from beam_pipelines.inspection.statistics import Statistics, summarize
 from cosernn_tf.dataset import read_shard
-from cosernn_tf.workspace import SessionsDirectory, open_sessions, staged
+from cosernn_tf.staging import staged
+from cosernn_tf.workspace import SessionsDirectory, open_sessions
 
 STATISTICS: Final = "statistics.json"
 

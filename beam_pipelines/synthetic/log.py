@@ -22,7 +22,8 @@ from beam_pipelines.synthetic.writing import (
     write_summary,
 )
 from cosernn_tf.errors import UserError
-from cosernn_tf.workspace import SUCCESS, staged
+from cosernn_tf.staging import staged
+from cosernn_tf.workspace import SUCCESS
 
 _COUNTED: Final = ("listens", "sessions", "skipped")
 

@@ -33,10 +33,11 @@ from cosernn_tf.models.base import load_model
 from cosernn_tf.prediction import Predictor
 from cosernn_tf.runs import check_run_data, open_run
 from cosernn_tf.sessions import shard_of
+from cosernn_tf.staging import staged
 from cosernn_tf.table import SessionTable, in_blocks
 from cosernn_tf.tracks import TrackEmbeddings, load_track_embeddings
 from cosernn_tf.windows import MIN_EARLIER_SESSIONS, evaluation_windows, sequence_data
-from cosernn_tf.workspace import SessionsDirectory, Workspace, open_sessions, staged
+from cosernn_tf.workspace import SessionsDirectory, Workspace, open_sessions
 
 SESSIONS_PER_BLOCK: Final = 50_000
 """Sessions scored at once, with some 3 KB of vectors each: bounds memory at about 150 MB."""

@@ -24,8 +24,9 @@ from cosernn_tf.retrieval.approximate import (
 )
 from cosernn_tf.retrieval.contract import Neighbours, Searcher, recall
 from cosernn_tf.retrieval.exact import ExactSearcher
+from cosernn_tf.staging import staged
 from cosernn_tf.tracks import TrackEmbeddings
-from cosernn_tf.workspace import SUCCESS, staged
+from cosernn_tf.workspace import SUCCESS
 
 DESCRIPTION: Final = "index.json"
 ROWS: Final = "rows.npy"
