@@ -17,7 +17,7 @@ class Row:
     name: str
     """Of the run, heuristic or oracle."""
     title: str
-    """The paper's."""
+    """As in the paper."""
     paper: Mapping[str, float]
     """By metric."""
     flagfile: Path | None = None

@@ -13,9 +13,9 @@ class JODIE(SequenceModel):
 
     With the symbols of JODIE's paper, for each pathway:
 
-    - update: u_t = tanh(W₁ u_{t-1} + W₂ s_{t-1} + W₃ f + W₄ Δ + b), of the session before;
-    - projection: û_t = (1 + w) ∗ u_t with w = W_p Δ_t, to the session that begins;
-    - prediction: W₁ û_t + W₂ ū + W₃ s_{t-1} + B, ū being the user's static embedding.
+    - update by the session before: u_t = σ(W₁ u_{t-1} + W₂ s_{t-1} + W₃ f + W₄ Δ);
+    - projection to the session that begins: û_t = (1 + w) ∗ u_t, with w = W_p Δ;
+    - prediction of an item: W₁ û_t + W₂ ū + W₃ s_{t-1} + B, ū being the user's static embedding.
 
     What is adapted:
 
@@ -29,6 +29,8 @@ class JODIE(SequenceModel):
       hold consecutive embeddings together.
     - A static embedding is a row of a table, in place of the one-hot vector times W₂: a table of
       users × dim, and a row for users that the training split does not have.
+    - σ is tanh, as in the authors' code; what that does besides, scaling u_t to unit norm at every
+      update, is in no equation, and not done.
     """
 
     name = "jodie"

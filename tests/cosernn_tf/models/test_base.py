@@ -61,6 +61,7 @@ def test_predictions_have_unit_norm(config, table, data):
 
 
 SAVED = {name: small(name, features=FEATURES) for name in ("jodie", "rrn", "latent_cross")}
+EXPORTED = ("jodie",)
 """CoSeRNN's are in training/test_run.py."""
 
 
@@ -72,7 +73,8 @@ def test_models_are_equal_in_a_fresh_process(table, data, tmp_path):
         folder.mkdir()
         model = build(config)
         model.save(folder / MODEL_FILE)
-        export(model, folder / "export")
+        if name in EXPORTED:
+            export(model, folder / "export")
         # Strings of one width are read without pickling.
         inputs: dict[str, Any] = {name: batch.inputs[name] for name in config.inputs}
         if "user_id" in inputs:
@@ -87,7 +89,7 @@ def test_models_are_equal_in_a_fresh_process(table, data, tmp_path):
 
         folders = [Path(name) for name in sys.argv[1:]]
         inputs = {folder: dict(np.load(folder / "inputs.npz")) for folder in folders}
-        for folder in folders:
+        for folder in filter(lambda folder: (folder / "export").is_dir(), folders):
             serve = tf.saved_model.load(str(folder / "export")).signatures["serving_default"]
             served = serve(**{name: tf.constant(v) for name, v in inputs[folder].items()})
             np.savez(folder / "served.npz", **served)
@@ -104,7 +106,7 @@ def test_models_are_equal_in_a_fresh_process(table, data, tmp_path):
     subprocess.run([sys.executable, "-c", script, *folders], check=True, timeout=300)
     for name, config in SAVED.items():
         expected = call(build(config), batch)
-        for file in ("served.npz", "loaded.npz"):
+        for file in ["loaded.npz", *["served.npz"] * (name in EXPORTED)]:
             outputs = np.load(tmp_path / name / file)
             assert set(outputs) == set(expected)
             for output, values in expected.items():
