@@ -13,10 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_INTEGER: Final = r"^[+-]?[0-9]{1,18}$"
+_INTEGER: Final = r"^[+-]?[0-9]{1,19}$"
 _DECIMAL: Final = r"^[+-]?[0-9]{1,15}\.0*$"
 _TRUE: Final = ("true", "1", "1.0", "yes")
 _FALSE: Final = ("false", "0", "0.0", "no")
+_GREATEST: Final = str(2**63 - 1)
 _MAX_INTEGER: Final = 2**53
 """Beyond, a float may stand for several integers."""
 _PER_SECOND: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -78,6 +79,10 @@ def parse_int(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
     # Arrow does not read a plus sign.
     digits = pc.utf8_ltrim(digits, "+")
     readable = pc.or_(is_integer, is_decimal)
+    if (pc.max(pc.binary_length(digits)).as_py() or 0) >= len(_GREATEST):
+        absolute = pc.utf8_ltrim(digits, "-")
+        is_long = pc.equal(pc.binary_length(absolute), len(_GREATEST))
+        readable = pc.and_not(readable, pc.and_(is_long, pc.greater(absolute, _GREATEST)))
     values = pc.if_else(readable, digits, None).cast(pa.int64())
     return values, bad | (_mask(text.is_valid()) & ~_mask(readable))
 

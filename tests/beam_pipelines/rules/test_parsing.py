@@ -73,6 +73,12 @@ def test_text(column, expected):
             [12, 12, 3, -4, 5, None, None, BAD, BAD, BAD, BAD, BAD],
         ),
         (pa.array(["9" * 18, "9" * 19, "9" * 40]), [10**18 - 1, BAD, BAD]),
+        (
+            pa.array(
+                [str(2**63 - 1), str(2**63), f"-{2**63 - 1}", f"+{2**63 - 1}", "0" * 19, None]
+            ),
+            [2**63 - 1, BAD, -(2**63) + 1, 2**63 - 1, 0, None],
+        ),
         (pa.array([b"12", b"\xff"], pa.binary()), [12, BAD]),
         (pa.nulls(1), [None]),
         (pa.array([[1], None]), [BAD, None]),
