@@ -18,6 +18,7 @@ from beam_pipelines.rules.buckets import gather_bucket
 from beam_pipelines.rules.checks import check_listens
 from beam_pipelines.rules.rows import RawListens
 from beam_pipelines.rules.spill import to_bytes
+from beam_pipelines.rules.state import INPUTS
 from beam_pipelines.transforms.sequence import sequence_bucket
 from cosernn_tf.dataset import read_all
 from cosernn_tf.schema import DEVICES, LISTEN_COLUMNS
@@ -286,12 +287,12 @@ def run(root: Path, files: dict[str, list[Row]]) -> SessionsDirectory:
 
 
 def content(directory: SessionsDirectory) -> dict[str, Any]:
-    """All bytes of the output, but for the place of the log."""
+    """All bytes of the output, but for what names the files of the log."""
     manifest = dataclasses.asdict(directory.manifest)
-    del manifest["options"]
-    files = [path for path in directory.path.rglob("*") if path.is_file()]
+    del manifest["options"], manifest["state"][INPUTS]
+    names = [str(p.relative_to(directory.path)) for p in directory.path.rglob("*") if p.is_file()]
     return {
-        **{str(path.relative_to(directory.path)): path.read_bytes() for path in files},
+        **{name: (directory.path / name).read_bytes() for name in names if name != INPUTS},
         "manifest.json": manifest,
     }
 
