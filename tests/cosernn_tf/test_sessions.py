@@ -39,12 +39,19 @@ def listens(*rows: tuple[int, int, int], **columns: list[int]) -> Listens:
     return Listens(user=user, track=track, timestamp=timestamp, **values)
 
 
-def sessionized(data: Listens, gap_seconds: int = 1200):
+def sessionized(data: Listens, gap_seconds: int = 1200, *, previous_end: np.ndarray | None = None):
     users = int(data.user.max()) + 1
     ids = np.array([f"u{user}".encode() for user in range(users)], object)
     skipped, _ = infer_skipped(data)
     ages = np.full(users, -1)
-    return sessionize(data, skipped, user_id=ids, user_age=ages, gap_seconds=gap_seconds)
+    return sessionize(
+        data,
+        skipped,
+        user_id=ids,
+        user_age=ages,
+        previous_end=previous_end,
+        gap_seconds=gap_seconds,
+    )
 
 
 def test_order_is_by_user_time_track_whatever_the_rows_order():
@@ -130,6 +137,14 @@ def test_a_new_user_starts_a_session():
     found = sessionized(data).table
     assert found.row_splits.tolist() == [0, 1, 2, 3]
     assert found.seconds_since_last.tolist() == [0, 0, 0]
+
+
+def test_a_user_may_have_had_sessions_before():
+    """Also one that ended when this one starts or, listens overlapping, later."""
+    data = listens((0, 0, 5_000), (1, 0, 5_000), (1, 0, 9_000), (2, 0, 5_000), (3, 0, 5_000))
+    table = sessionized(data, previous_end=np.array([0, -1, 5_000, 5_007])).table
+    assert table.seconds_since_last.tolist() == [5_000, 0, 4_000, 0, -7]
+    assert table.row_splits.tolist() == [0, 1, 3, 4, 5]
 
 
 def test_skip_rules_in_their_order():
