@@ -13,7 +13,7 @@ from beam_pipelines.rules.older import Older
 from beam_pipelines.rules.state import INPUTS, Inputs
 from beam_pipelines.rules.tally import KEPT, REJECTED_USERS, Tally
 from cosernn_tf.errors import UserError
-from cosernn_tf.workspace import Manifest, open_sessions
+from cosernn_tf.workspace import Manifest, SessionsDirectory, open_sessions
 
 INHERITED: Final = (
     "num_shards",
@@ -29,16 +29,30 @@ _OF_USERS: Final = ("users_read", "users_duplicates", "users_without_listens")
 _COUNTED_ANEW: Final = ("users", "users_with_age", "sessions", "tracks")
 
 
-def open_older(output: Path, *, ids: Mapping[str, str] | None = None) -> Older:
+def open_older(output: Path, *, ids: Mapping[str, str]) -> Older:
     """Opens an output to add listens to it.
 
     Args:
         output: Of an older run.
-        ids: How the newer run stores ids, as in the manifest; None: that is not looked at.
+        ids: How the newer run stores ids, as in the manifest.
 
     Raises:
         UserError: There is none, it does not have what that needs, or its ids are others.
     """
+    sessions = _open(output)
+    if dict(ids) != dict(sessions.manifest.ids):
+        raise UserError(
+            f"{output} has other ids than --append would give it (as in the log, hashed, or hashed "
+            "by another key): give the --hash_ids and --hash_ids_columns that it was made with"
+        )
+    older = Older(output, sessions.manifest, Inputs.from_json(sessions.state(INPUTS)))
+    # What every shard needs is checked before the work begins.
+    older.tracks()
+    older.stream_sources()
+    return older
+
+
+def _open(output: Path) -> SessionsDirectory:
     if not output.exists():
         raise UserError(
             f"--append needs an output to add to, and {output} does not exist: run without "
@@ -50,16 +64,7 @@ def open_older(output: Path, *, ids: Mapping[str, str] | None = None) -> Older:
             f"{output} has no state/ that --append could go on from (it was written with "
             "--keep_state=false, or by another release): run without --append, over the whole log"
         )
-    if ids is not None and dict(ids) != dict(sessions.manifest.ids):
-        raise UserError(
-            f"{output} has other ids than --append would give it (as in the log, hashed, or hashed "
-            "by another key): give the --hash_ids and --hash_ids_columns that it was made with"
-        )
-    older = Older(sessions, Inputs.from_json(sessions.state(INPUTS)))
-    # What every shard needs is checked before the work begins.
-    older.tracks()
-    older.stream_sources()
-    return older
+    return sessions
 
 
 def inherit(config: SessionizeConfig, given: Mapping[str, Any]) -> SessionizeConfig:
@@ -72,7 +77,7 @@ def inherit(config: SessionizeConfig, given: Mapping[str, Any]) -> SessionizeCon
     Raises:
         UserError: One of them differs from the output's, or there is no output.
     """
-    options = open_older(config.output).sessions.manifest.options
+    options = _open(config.output).manifest.options
     for name in INHERITED:
         if name in given and given[name] != options[name]:
             raise UserError(
@@ -148,7 +153,7 @@ def keep_rejected(older: Older, config: SessionizeConfig, inputs: Inputs, stagin
     """
     files = older.inputs.files if config.users is None else older.inputs.listens
     for file in files:
-        rejected = older.sessions.path / older.inputs.rejected_name(file)
+        rejected = older.path / older.inputs.rejected_name(file)
         copy = staging / inputs.rejected_name(file)
         if rejected.is_file() and not copy.exists():
             shutil.copyfile(rejected, copy)

@@ -123,7 +123,7 @@ def _plan(
     num_listens = estimate_listens(units)
     if older is not None:
         # Of the frozen ones only the sessions are there; but in all shards.
-        num_listens += older.sessions.manifest.counters[KEPT]
+        num_listens += older.manifest.counters[KEPT]
     # What other runners do side by side in a process, they do not say.
     threads = options.view_as(DirectOptions).direct_num_workers or runners.processors()
     plan = plan_memory(
@@ -245,7 +245,7 @@ def _finish(
         raise UserError(nothing_kept(tally, listens=",".join(config.listens)))
     if older is not None:
         append.keep_rejected(older, config, inputs, staging)
-        tally, options = append.as_one_run(older.sessions.manifest, config, tally)
+        tally, options = append.as_one_run(older.manifest, config, tally)
     _check_sum(tally)
     shards = sorted(
         (Shard(**part["shard"]) for part in parts if "shard" in part), key=lambda s: s.name

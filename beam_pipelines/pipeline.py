@@ -110,7 +110,7 @@ def build(
         Tally.split,
         validation_days=config.validation_days,
         test_days=config.test_days,
-        last_before=0 if older is None else older.sessions.manifest.last_timestamp,
+        last_before=0 if older is None else older.manifest.last_timestamp,
     )
     samples = [listens[SAMPLES]]
     if older is not None:

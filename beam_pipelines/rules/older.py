@@ -1,6 +1,7 @@
 """The output of an older run, where a newer one goes on (`--append`)."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -20,7 +21,7 @@ from cosernn_tf.dataset import checked_shard
 from cosernn_tf.record_reader import read_records
 from cosernn_tf.sessions import recode, shard_of
 from cosernn_tf.table import SessionTable, extend
-from cosernn_tf.workspace import SessionsDirectory
+from cosernn_tf.workspace import Manifest, SessionsDirectory
 
 _SAMPLE: Final = 1000
 
@@ -32,12 +33,18 @@ class Older:
     All that is read is checked by the manifest, and what is damaged or missing is a `UserError`.
     """
 
-    sessions: SessionsDirectory
+    path: Path
+    manifest: Manifest
     inputs: Inputs
 
     @property
+    def sessions(self) -> SessionsDirectory:
+        # Anew, as it keeps what it has read, and this goes with the steps to the workers.
+        return SessionsDirectory(self.path, self.manifest)
+
+    @property
     def num_shards(self) -> int:
-        return len(self.sessions.manifest.shards)
+        return len(self.manifest.shards)
 
     def tracks(self) -> pa.Table:
         """`value`, `listens` of all tracks that it has seen: the vocabulary, then what was cut."""
@@ -59,7 +66,7 @@ class Older:
     def reopened(self, bucket: int, num_buckets: int) -> Reopened:
         """The users of a bucket, which is a part of a shard."""
         name = listens_name(bucket % self.num_shards, self.num_shards)
-        validation_start = self.sessions.manifest.split.validation_start
+        validation_start = self.manifest.split.validation_start
         shard = Reopened.of(from_parquet(self.sessions.state(name)), validation_start)
         return shard.select(shard_of(shard.user_id.to_pylist(), num_buckets) == bucket)
 
@@ -67,13 +74,13 @@ class Older:
         self, number: int, *, track_rows: np.ndarray, source_rows: np.ndarray
     ) -> "OlderShard":
         """A shard, with the new rows of `tracks` and of `stream_sources`."""
-        shard = self.sessions.manifest.shards[number]
+        shard = self.manifest.shards[number]
         cells = CUT_SCHEMA.empty_table()
-        if (name := cut_name(number, self.num_shards)) in self.sessions.manifest.state:
+        if (name := cut_name(number, self.num_shards)) in self.manifest.state:
             cells = from_parquet(self.sessions.state(name))
         return OlderShard(
             records=checked_shard(self.sessions, shard),
-            name=shard.name,
+            path=self.path / shard.name,
             cells=cells,
             track_rows=track_rows,
             source_rows=source_rows,
@@ -83,7 +90,7 @@ class Older:
         """The lines of the rejected rows of a file of listens, if it has some."""
         if file not in self.inputs.listens:
             return []
-        rejected = self.sessions.path / self.inputs.rejected_name(file)
+        rejected = self.path / self.inputs.rejected_name(file)
         return [rejected.read_bytes()] if rejected.is_file() else []
 
 
@@ -91,8 +98,8 @@ class Older:
 class OlderShard:
     """A shard in memory, as it is stored."""
 
+    path: Path
     records: bytes
-    name: str
     cells: pa.Table
     """What was cut from it, of `CUT_SCHEMA`."""
     track_rows: np.ndarray
@@ -104,7 +111,7 @@ class OlderShard:
 
         Tracks and stream sources are new rows.
         """
-        table = read_records(self.records, where=self.name, users=set(newer.user_id.tolist()))
+        table = read_records(self.records, where=self.path, users=set(newer.user_id.tolist()))
         table = restore(table, self.cells)
         table = recode(table, track=self.track_rows, stream_source=self.source_rows)
         return extend(table, newer)

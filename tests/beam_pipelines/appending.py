@@ -68,7 +68,7 @@ def divided(
 
 def config_of(output: Path, logs: list[Path], **options) -> SessionizeConfig:
     return SessionizeConfig(
-        listens=tuple(map(str, logs)), output=output, **{"num_shards": 3, **options}
+        listens=tuple(map(str, logs)), output=output, **{"num_shards": 2, **options}
     )
 
 

@@ -31,11 +31,9 @@ from .appending import (
 from .files import write_bytes, write_json_lines
 
 CASES: list[tuple[int, dict[str, int]]] = [
-    (2, {}),
-    (2, {"min_track_listens": 3}),
-    (4, {"min_track_listens": 9, "max_stream_sources": 1}),
-    (2, {"max_stream_sources": 0, "validation_days": 3, "test_days": 8}),
-    (3, {"max_stream_sources": 2, "session_gap_seconds": 60}),
+    (3, {}),
+    (3, {"min_track_listens": 9, "max_stream_sources": 1, "session_gap_seconds": 60}),
+    (2, {"min_track_listens": 3, "max_stream_sources": 0, "validation_days": 3, "test_days": 8}),
 ]
 
 

@@ -1,14 +1,16 @@
 """What --append refuses, and that the older output is then as it was."""
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 
 import pytest
 
+from beam_pipelines.append import open_older
 from beam_pipelines.job import sessionize
 from cosernn_tf.errors import UserError
-from cosernn_tf.workspace import open_sessions, sha256
+from cosernn_tf.workspace import RAW_IDS, open_sessions, sha256
 from tests.entry_points import run_each
 
 from .appending import add, bad, config_of, content, spread
@@ -41,11 +43,19 @@ def folder(tmp_path_factory) -> Path:
     return root
 
 
+def test_steps_carry_nothing_of_an_older_output_but_its_place_and_manifest(folder):
+    older = open_older(folder / "sessions", ids=RAW_IDS)
+    size = len(pickle.dumps(older))
+    assert older.tracks().num_rows > 20
+    older.reopened(1, 6)
+    assert len(pickle.dumps(older)) == size
+
+
 REFUSED = [
     (["--output=nowhere"], "nowhere does not exist: run without --append first"),
     (["--output=without"], "without has no state/ that --append could go on from"),
     (["--output=other"], "has version 9, this program goes on from 1"),
-    (["--num_shards=4"], "--num_shards=4 differs from 3, with which sessions was written"),
+    (["--num_shards=4"], "--num_shards=4 differs from 2, with which sessions was written"),
     (["--min_track_listens=0"], "--min_track_listens=0 differs from 5"),
     (["--test_days=15", "--validation_days=5"], "--test_days=15 differs from 14"),
     (["--listens=nothing.jsonl"], "nothing.jsonl does not exist"),
@@ -59,7 +69,7 @@ def test_what_cannot_be_added_is_one_line_and_leaves_the_older_output(folder, tm
     calls = [
         ["--append", "--output=sessions", "--listens=newer.jsonl", *more] for more, _ in REFUSED
     ]
-    calls += [["--append", "--output=sessions"], ["--append", "--num_shards=3", *calls[0][2:3]]]
+    calls += [["--append", "--output=sessions"], ["--append", "--num_shards=2", *calls[0][2:3]]]
     calls[-1].append("--output=sessions")
     results = run_each(
         "beam_pipelines.sessionize",
@@ -82,11 +92,11 @@ def test_what_cannot_be_added_is_one_line_and_leaves_the_older_output(folder, tm
 @pytest.mark.parametrize(
     "name",
     [
-        "state/listens-00001-of-00003.parquet",
-        "state/cut-00002-of-00003.parquet",
+        "state/listens-00001-of-00002.parquet",
+        "state/cut-00000-of-00002.parquet",
         "state/cut_tracks.parquet",
         "state/inputs.json",
-        "sessions-users.tfrecord-00001-of-00003",
+        "sessions-users.tfrecord-00001-of-00002",
         "vocabulary/tracks.parquet",
     ],
 )
