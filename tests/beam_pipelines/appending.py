@@ -43,15 +43,18 @@ def is_in_time(row: Row, since: dict[str, int]) -> bool:
 
 
 def divided(
-    rows: list[Row], cut: int, rng: random.Random, *, days: int = 19
+    rows: list[Row], cut: int, rng: random.Random, *, days: int = 19, pause: int = 0
 ) -> tuple[list[Row], list[Row]]:
-    """Older and newer rows: by time, ties at random, some of the newer ones late but in time."""
+    """Older and newer rows: by time, ties at random, some of the newer ones late but in time.
+
+    The late ones are at least `pause` seconds from the end of the older ones.
+    """
     is_older = [
         r["timestamp"] < cut or (r["timestamp"] == cut and rng.random() < 0.5) for r in rows
     ]
     older = [row for row, early in zip(rows, is_older, strict=True) if early]
     newer = [row for row, early in zip(rows, is_older, strict=True) if not early]
-    last = max(row["timestamp"] for row in older)
+    last = max(row["timestamp"] for row in older) - pause
     for attempt in range(1, 200):
         since = reopened(older, days=days)
         is_late = [
