@@ -27,6 +27,7 @@ from cosernn_tf.config import require
 from cosernn_tf.errors import UserError
 
 _BALANCED: Final = "balanced"
+_OUTPUT: Final = "output"
 _READ_BYTES: Final = 2**24
 
 
@@ -155,6 +156,7 @@ def benchmark(config: BenchmarkConfig) -> str:
             _make(log, path)
         runs = _measure_all(config, directory, machine)
     finally:
+        shutil.rmtree(directory / _OUTPUT, ignore_errors=True)
         if not config.keep_logs:
             for path in made:
                 shutil.rmtree(path, ignore_errors=True)
@@ -192,7 +194,7 @@ def _measure_all(config: BenchmarkConfig, directory: Path, machine: dict[str, An
 
 def _measure(entrant: Contender, log: Log, number: int, directory: Path, *, shown: bool) -> Run:
     listens = log.path(directory) / "listens"
-    output = directory / "output"
+    output = directory / _OUTPUT
     shutil.rmtree(output, ignore_errors=True)
     _read_once(listens)
     measurement = measure(

@@ -10,7 +10,7 @@ compare  our job, a sessioniser hand-written in polars, and a Beam pipeline of o
 scale    our job on logs of 1, 3, 10 and 30 million listens
 skew     our job on three logs of 10 million: a balanced one, one in which a user has 30 % of the
          listens, one in which a track has a third of them
-huge     our job on 100 million listens; 4 GB of log, and as much again while it is made
+huge     our job on 100 million listens; it needs some 16 GB of disk
 
 Every run is a process of its own, and all of a round are run one after the other. Wall time is that
 of the whole process, its start included; peak memory is resident memory, with that of child
