@@ -9,6 +9,7 @@ import apache_beam as beam
 import grpc
 from absl import logging
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.runner import create_runner
 
 from beam_pipelines.memory import plan_threads
@@ -97,6 +98,10 @@ def _require_no_download(runner: str, options: dict[str, Any]) -> None:
 
 def new_pipeline(options: PipelineOptions) -> beam.Pipeline:
     """Raises `UserError` for options that do not go together."""
+    # Beam 2.77 has another thread send what is in a buffer once a second, also while an element is
+    # being written into it: on a busy machine elements are cut in two, or lost. Without that thread
+    # buffers are sent when they are full and when a bundle ends. Only the direct runner has it.
+    worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
     try:
         return beam.Pipeline(options=options)
     except ValueError as error:

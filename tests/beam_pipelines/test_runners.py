@@ -2,6 +2,8 @@
 
 import re
 import socket
+import subprocess
+import sys
 
 import apache_beam as beam
 import pytest
@@ -63,3 +65,43 @@ def test_a_job_server_that_does_not_answer_is_an_error_of_one_line():
         _ = pipeline | beam.Create([1])
         with pytest.raises(UserError, match="its job server does not answer"):
             runners.run(pipeline, "PortableRunner")
+
+
+SLOW_TO_WRITE = """
+import resource, time
+import apache_beam as beam
+from beam_pipelines import runners
+
+class Slow:
+    def __init__(self, number, seconds=0):
+        self.number, self.seconds = number, seconds
+
+    def __reduce__(self):
+        time.sleep(self.seconds)
+        return Slow, (self.number,)
+
+# What is left of a broken stream can be read as an element of any size.
+resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))
+arguments = ["--direct_running_mode=multi_threading", "--direct_num_workers=2"]
+options = runners.pipeline_options("DirectRunner", arguments, max_memory_mb=1024)
+pipeline = runners.new_pipeline(options)
+_ = (
+    pipeline
+    | beam.Create(range(100))
+    | "Spread" >> beam.Reshuffle()
+    | "Key" >> beam.Map(lambda number: (number % 7, Slow(number, 0.03)))
+    | "Group" >> beam.GroupByKey()
+    | "Numbers" >> beam.FlatMap(lambda group: [element.number for element in group[1]])
+    | "Gather" >> beam.combiners.ToList()
+    | "Print" >> beam.Map(lambda numbers: print(sorted(numbers)))
+)
+runners.run(pipeline, "DirectRunner")
+"""
+
+
+def test_elements_arrive_whole_however_long_they_take_to_write():
+    """Where buffers are sent by the clock it fails: each worker writes for 1.5 seconds."""
+    done = subprocess.run(
+        [sys.executable, "-c", SLOW_TO_WRITE], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == f"{list(range(100))}\n", done.stderr[-2000:]
