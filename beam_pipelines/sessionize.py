@@ -16,6 +16,7 @@ from absl import flags, logging
 
 from beam_pipelines.append import INHERITED, inherit
 from beam_pipelines.config import SessionizeConfig
+from beam_pipelines.memory import reuse_freed_memory
 from beam_pipelines.sources import FORMATS
 from beam_pipelines.synthetic import SyntheticConfig, synthesize
 from beam_pipelines.synthetic.writing import LISTENS, USERS
@@ -151,6 +152,7 @@ def main(argv: list[str]) -> None:
     pipeline_options(_RUNNER.value, arguments, max_memory_mb=config.max_memory_mb)
     if listens is None:
         _prepare_default_log(workspace.log)
+    reuse_freed_memory()
     sessionize(config, runner=_RUNNER.value, beam_arguments=arguments)
 
 
