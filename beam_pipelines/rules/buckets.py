@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_pipelines.rules.checks import CLEAN_SCHEMA
-from beam_pipelines.rules.spill import Part, from_bytes, load
+from beam_pipelines.rules.packing import unpack, with_dictionaries
+from beam_pipelines.rules.spill import Part, load
 from cosernn_tf.sessions import NULL, Listens, shard_of
 
 
@@ -32,6 +33,29 @@ def split_by_bucket(table: pa.Table, num_buckets: int) -> Iterator[tuple[int, pa
     yield from grouped(table, bucket_of_user[users.indices.to_numpy()])
 
 
+def split_listens(listens: pa.Table, num_buckets: int) -> Iterator[tuple[int, pa.Table]]:
+    """The same for listens, in tables for `pack` that name no more users than they have."""
+    listens = with_dictionaries(listens)
+    users = listens["user_id"].chunk(0)
+    bucket_of_user = shard_of(users.dictionary.to_pylist(), num_buckets)
+    # A bucket's users side by side, so that they are a stretch of all.
+    order = np.argsort(bucket_of_user, kind="stable")
+    place = np.empty(len(order), np.int32)
+    place[order] = np.arange(len(order), dtype=np.int32)
+    names = users.dictionary.take(pa.array(order))
+    ends = np.cumsum(np.bincount(bucket_of_user, minlength=num_buckets))
+    users = users.indices.to_numpy()
+    column = listens.column_names.index("user_id")
+    listens = listens.set_column(column, "user_id", pa.array(place[users]))
+    for number, rows in grouped(listens, bucket_of_user[users]):
+        first = int(ends[number - 1]) if number else 0
+        own = pa.DictionaryArray.from_arrays(
+            pc.subtract(rows["user_id"].chunk(0), pa.scalar(first, pa.int32())),
+            names.slice(first, int(ends[number]) - first),
+        )
+        yield number, rows.set_column(column, "user_id", own)
+
+
 def grouped(table: pa.Table, number: np.ndarray) -> Iterator[tuple[int, pa.Table]]:
     """The rows of each number that has any, in their order; `number` is (n,) of small ones."""
     if not len(number):
@@ -46,18 +70,26 @@ def grouped(table: pa.Table, number: np.ndarray) -> Iterator[tuple[int, pa.Table
 
 
 def gather_bucket(parts: Iterable[Part]) -> Bucket:
-    """The bucket of all the parts (Arrow IPC of `CLEAN_SCHEMA`), in any order."""
-    return bucket_of(gather_rows(parts))
+    """The bucket of all the parts (packed, of `CLEAN_SCHEMA`), in any order."""
+    return bucket_of(_gathered(parts, CLEAN_SCHEMA))
 
 
-def gather_rows(parts: Iterable[Part], schema: pa.Schema = CLEAN_SCHEMA) -> pa.Table:
-    """The rows of all the parts (Arrow IPC of the schema), in their order."""
-    tables = [from_bytes(load(part)) for part in parts]
+def gather_rows(parts: Iterable[Part], schema: pa.Schema) -> pa.Table:
+    """The rows of all the parts (packed, of the schema), in their order."""
+    return _gathered(parts, schema).cast(schema)
+
+
+def _gathered(parts: Iterable[Part], schema: pa.Schema) -> pa.Table:
+    """Of the schema, but that some columns may be dictionaries."""
+    tables = [unpack(load(part), schema) for part in parts]
     return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
 def bucket_of(table: pa.Table) -> Bucket:
-    """The bucket of rows of `CLEAN_SCHEMA`; its listens stay in their order."""
+    """The bucket of rows of `CLEAN_SCHEMA`, where names may be in dictionaries.
+
+    Its listens stay in their order.
+    """
     user, user_id = _ordered_codes(table["user_id"])
     track, track_id = _codes(table["track_id"])
     source, stream_source = _ordered_codes(table["stream_source"])
@@ -82,7 +114,10 @@ def bucket_of(table: pa.Table) -> Bucket:
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
-    """Codes (n,) int32, `NULL` for null, and the distinct values they stand for, as they came."""
+    """Codes (n,) int32, `NULL` for null, and the distinct values they stand for, in no order.
+
+    Of a dictionary, there may be values that no row has.
+    """
     encoded = column.combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
@@ -91,10 +126,11 @@ def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
 
 
 def _ordered_codes(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
-    """The same, but the values ascending."""
+    """The same, but the values ascending, and only those that a row has."""
     codes, values = _codes(column)
-    order = pc.sort_indices(values).to_numpy()
+    (used,) = np.nonzero(np.bincount(codes[codes != NULL], minlength=len(values)))
+    order = used[pc.sort_indices(values.take(pa.array(used))).to_numpy()]
     # Null, -1, reads the number appended at the end.
-    rank = np.full(len(order) + 1, NULL, np.int32)
+    rank = np.full(len(values) + 1, NULL, np.int32)
     rank[order] = np.arange(len(order), dtype=np.int32)
     return rank[codes], values.take(pa.array(order))

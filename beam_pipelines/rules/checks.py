@@ -49,7 +49,7 @@ class CheckedListens:
     """The rows of a batch, each either clean or rejected."""
 
     clean: pa.Table
-    """Of `CLEAN_SCHEMA`."""
+    """Of `CLEAN_SCHEMA`, but that users and stream sources that came in dictionaries still are."""
     rows: np.ndarray
     """(clean rows,) numbers in their file."""
     rejected: tuple[RejectedRow, ...]
@@ -142,7 +142,8 @@ def check_listens(raw: RawListens, hasher: IdHasher | None = None) -> CheckedLis
         for row in np.flatnonzero(~is_clean).tolist():
             content = content_of(shown, row, hasher)
             rejected.append(RejectedRow(int(raw.rows[row]), reasons.name(row), content))
-    clean = table.cast(CLEAN_SCHEMA)
+    types = [table.schema.field(field.name).type for field in CLEAN_SCHEMA]
+    clean = table.cast(pa.schema(map(pa.Field.with_type, CLEAN_SCHEMA, types)))
     return CheckedListens(
         clean=clean if hasher is None else hasher.table(clean),
         rows=raw.rows[is_clean],

@@ -95,11 +95,12 @@ class IdHasher:
         """The same rows, ids of text hashed; each distinct one once."""
         for column in self.columns:
             if column in table.column_names:
-                ids = table[column].combine_chunks().dictionary_encode()
+                raw = table[column].combine_chunks()
+                ids = raw.dictionary_encode()
                 hashes = [hash_id(id, self.key, column) for id in ids.dictionary.to_pylist()]
-                hashed = pa.array(hashes, pa.string()).take(ids.indices)
+                hashed = pa.DictionaryArray.from_arrays(ids.indices, pa.array(hashes, pa.string()))
                 place = table.column_names.index(column)
-                table = table.set_column(place, table.schema.field(column), hashed)
+                table = table.set_column(place, table.schema.field(column), hashed.cast(raw.type))
         return table
 
 

@@ -34,11 +34,12 @@ def with_origin(clean: pa.Table, file: str, rows: np.ndarray) -> pa.Table:
     """Listens of `ORIGIN_SCHEMA`.
 
     Args:
-        clean: n of `CLEAN_SCHEMA`.
+        clean: n of `CLEAN_SCHEMA`, where names may be in dictionaries.
         file: Which all of them are from.
         rows: (n,) numbers in it.
     """
     codes = pa.array(np.zeros(len(rows), np.int32))
+    clean = clean.cast(CLEAN_SCHEMA)
     columns = [*clean.columns, pa.DictionaryArray.from_arrays(codes, [file]), pa.array(rows)]
     return pa.table(columns, ORIGIN_SCHEMA)
 

@@ -2,11 +2,12 @@
 
 import io
 import os
+import struct
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +29,8 @@ Part = bytes | Spilled
 class Spill:
     """Where the parts of a run go: a directory that every worker reaches, or along with the rows.
 
-    Runners that shuffle through the memory of one process need the directory.
+    Runners that shuffle through the memory of one process need the directory. What goes along with
+    the rows is compressed, as it goes through a network.
     """
 
     directory: str | None = None
@@ -39,7 +41,7 @@ class Spill:
         One file holds all of a call's.
         """
         if self.directory is None:
-            return [bytes(part) for part in parts]
+            return [_compressed(bytes(part)) for part in parts]
         path = Path(self.directory) / uuid.uuid4().hex
         placed: list[Part] = []
         offset = 0
@@ -51,10 +53,20 @@ class Spill:
         return placed
 
 
+_CODEC: Final = "lz4"
+_LENGTH: Final = struct.Struct("<Q")
+
+
+def _compressed(data: bytes) -> bytes:
+    return _LENGTH.pack(len(data)) + pa.compress(data, _CODEC, asbytes=True)
+
+
 def load(part: Part) -> bytes:
     """The bytes of a part."""
     if isinstance(part, bytes):
-        return part
+        (length,) = _LENGTH.unpack_from(part)
+        data = pa.decompress(part[_LENGTH.size :], length, _CODEC, asbytes=True)
+        return bytes(data)
     with open(part.path, "rb") as file:
         data = os.pread(file.fileno(), part.length, part.offset)
     if len(data) != part.length:
@@ -65,14 +77,14 @@ def load(part: Part) -> bytes:
 def load_array(part: Part, dtype: type[np.generic]) -> np.ndarray:
     """The numbers of a part, (n,), for reading; from disk only those that are looked at."""
     if isinstance(part, bytes) or not part.length:
-        return np.frombuffer(b"" if isinstance(part, Spilled) else part, dtype)
+        return np.frombuffer(load(part), dtype)
     count = part.length // np.dtype(dtype).itemsize
     return np.memmap(part.path, dtype, "r", part.offset, (count,))
 
 
 def load_pieces(part: Part, lengths: Iterable[int]) -> Iterator[bytes]:
     """The bytes of a part in pieces of these lengths, one at a time in memory."""
-    with io.BytesIO(part) if isinstance(part, bytes) else open(part.path, "rb") as stream:
+    with io.BytesIO(load(part)) if isinstance(part, bytes) else open(part.path, "rb") as stream:
         stream.seek(0 if isinstance(part, bytes) else part.offset)
         for length in lengths:
             piece = stream.read(length)
@@ -84,8 +96,7 @@ def load_pieces(part: Part, lengths: Iterable[int]) -> Iterator[bytes]:
 def to_bytes(table: pa.Table) -> bytes:
     """Arrow IPC stream."""
     sink = pa.BufferOutputStream()
-    options = pa.ipc.IpcWriteOptions(compression="lz4")
-    with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
+    with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     data: bytes = sink.getvalue().to_pybytes()
     return data

@@ -8,8 +8,11 @@ from typing import Final, Protocol
 from beam_pipelines.rules.rows import RawListens
 from beam_pipelines.sources.files import FileVersion
 
-ROWS_PER_BATCH: Final = 2**19
-"""Rows read at once: some 100 MB of them, the same again while they are checked."""
+ROWS_PER_BATCH: Final = 2**18
+"""Rows read at once: some 30 MB of them, the same again while they are checked."""
+
+LISTENS_PER_UNIT: Final = 2**18
+"""Fewer are not worth a unit of their own, if there are more in the same file."""
 
 BYTES_PER_BATCH: Final = 128 * 2**20
 """Of Parquet files, decompressed: fewer rows at once where rows are big."""
@@ -24,9 +27,11 @@ class Unit:
 
     path: str
     part: int = 0
-    """Row group of a Parquet file."""
+    """First row group of a Parquet file."""
     first_row: int = 1
     """Number of its first row in the file, counted from 1."""
+    parts: int = 1
+    """How many row groups."""
     listens: int | None = None
     """How many it has, where that is known before it is read."""
     version: FileVersion | None = None

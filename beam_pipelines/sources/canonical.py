@@ -12,7 +12,7 @@ from beam_pipelines.sources.base import Unit
 from beam_pipelines.sources.delimited import read_delimited, read_header
 from beam_pipelines.sources.files import suffix_of
 from beam_pipelines.sources.json_lines import check_json_lines, read_json_lines
-from beam_pipelines.sources.parquet import read_row_group, row_groups, schema_of
+from beam_pipelines.sources.parquet import read_row_groups, row_groups, schema_of
 from cosernn_tf.errors import UserError
 from cosernn_tf.schema import LISTEN_COLUMNS
 
@@ -36,7 +36,7 @@ class CanonicalSource:
     suffixes: tuple[str, ...] = (*_PARQUET, *_JSON_LINES, *_CSV, *_TSV)
 
     def units(self, path: Path) -> list[Unit]:
-        """A unit a row group of a Parquet file, one for any other file."""
+        """A unit for some row groups of a Parquet file, one for any other file."""
         suffix = suffix_of(path)
         if suffix not in self.suffixes:
             raise UserError(
@@ -57,7 +57,7 @@ class CanonicalSource:
     def read(self, unit: Unit) -> Iterator[RawListens]:
         suffix = suffix_of(Path(unit.path))
         if suffix in _PARQUET:
-            batches = read_row_group(unit, _NAMES, dictionaries=_REPEATED)
+            batches = read_row_groups(unit, _NAMES, dictionaries=_REPEATED)
         elif suffix in _JSON_LINES:
             batches = read_json_lines(
                 unit.path, text_columns=_TEXT, ignored_columns=self.ignored_columns

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
@@ -12,9 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from beam_pipelines.rules.rows import RawListens
-from beam_pipelines.sources.base import BYTES_PER_BATCH, ROWS_PER_BATCH, Unit
+from beam_pipelines.sources.base import BYTES_PER_BATCH, LISTENS_PER_UNIT, ROWS_PER_BATCH, Unit
 from beam_pipelines.sources.files import unreadable
-from cosernn_tf.errors import UserError
 
 _BUFFER_BYTES: Final = 2**18
 _DAMAGES: Final = (pa.ArrowException, OSError, ValueError, LookupError, OverflowError)
@@ -31,18 +31,27 @@ def schema_of(path: Path) -> pa.Schema:
 
 
 def row_groups(path: Path) -> list[Unit]:
-    """A unit a row group with rows. Raises `UserError` for a damaged file."""
+    """Units of consecutive row groups, each of `LISTENS_PER_UNIT` or of one row group.
+
+    Raises:
+        UserError: The file is damaged.
+    """
     try:
         metadata = pq.read_metadata(path)
         groups = [metadata.row_group(part) for part in range(metadata.num_row_groups)]
     except _DAMAGES as error:
         raise unreadable(path, error, "damaged or no Parquet file") from error
     firsts = accumulate((group.num_rows for group in groups), initial=1)
-    return [
-        Unit(str(path), part, first, listens=_num_values(group))
-        for part, (first, group) in enumerate(zip(firsts, groups, strict=False))
-        if group.num_rows
-    ]
+    units: list[Unit] = []
+    for part, (first, group) in enumerate(zip(firsts, groups, strict=False)):
+        listens = _num_values(group)
+        last = units[-1] if units else None
+        if last is not None and last.listens is not None and last.listens < LISTENS_PER_UNIT:
+            listens += last.listens
+            units[-1] = replace(last, parts=part + 1 - last.part, listens=listens)
+        elif group.num_rows:
+            units.append(Unit(str(path), part, first, listens=listens))
+    return units
 
 
 def _num_values(group: pq.RowGroupMetaData) -> int:
@@ -51,20 +60,20 @@ def _num_values(group: pq.RowGroupMetaData) -> int:
     return max(counts, default=0)
 
 
-def read_row_group(
+def read_row_groups(
     unit: Unit,
     names: Sequence[str],
     *,
     dictionaries: Sequence[str] = (),
     rows_per_batch: int = ROWS_PER_BATCH,
 ) -> Iterator[RawListens]:
-    """Batches of a row group, with those of the columns that the file has.
+    """Batches of the row groups of a unit, with those of the columns that the file has.
 
     Pages are checked against their checksums, where the writer made any, and values against the
-    row group's statistics: Arrow reads a page that a disk has filled with zeros as if it were one.
+    row groups' statistics: Arrow reads a page that a disk has filled with zeros as if it were one.
 
     Args:
-        unit: The row group.
+        unit: The row groups.
         names: Of the columns to read.
         dictionaries: Those of them that repeat few texts, as dictionaries: as most files hold them.
         rows_per_batch: At most.
@@ -72,7 +81,7 @@ def read_row_group(
     Raises:
         UserError: The file is damaged.
     """
-    first = unit.first_row
+    first, part = unit.first_row, unit.part
     try:
         metadata = pq.read_metadata(unit.path)
         with pq.ParquetFile(
@@ -84,20 +93,34 @@ def read_row_group(
             pre_buffer=False,
             buffer_size=_BUFFER_BYTES,
         ) as file:
-            group = file.metadata.row_group(unit.part)
-            found = [name for name in names if name in file.schema_arrow.names]
-            ranges = _ranges(group, file.schema_arrow, found)
-            fitting = BYTES_PER_BATCH * group.num_rows // max(group.total_byte_size, 1)
-            size = max(1, min(rows_per_batch, fitting))
-            for batch in file.iter_batches(size, [unit.part], found, use_threads=False):
-                columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-                _check_ranges(columns, ranges, unit)
-                yield RawListens(columns, np.arange(first, first + batch.num_rows))
-                first += batch.num_rows
-            if first != unit.first_row + group.num_rows:
-                raise UserError(f"{unit.path} is damaged: row group {unit.part} lacks rows")
+            for part in range(unit.part, unit.part + unit.parts):
+                for batch in _batches(file, part, names, rows_per_batch=rows_per_batch):
+                    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+                    yield RawListens(columns, np.arange(first, first + batch.num_rows))
+                    first += batch.num_rows
     except _DAMAGES as error:
-        raise unreadable(unit.path, error, f"damaged in row group {unit.part}") from error
+        raise unreadable(unit.path, error, f"damaged in row group {part}") from error
+
+
+class _DamageError(ValueError):
+    """A row group is not what the file says of it."""
+
+
+def _batches(
+    file: pq.ParquetFile, part: int, names: Sequence[str], *, rows_per_batch: int
+) -> Iterator[pa.RecordBatch]:
+    group = file.metadata.row_group(part)
+    found = [name for name in names if name in file.schema_arrow.names]
+    ranges = _ranges(group, file.schema_arrow, found)
+    fitting = BYTES_PER_BATCH * group.num_rows // max(group.total_byte_size, 1)
+    size = max(1, min(rows_per_batch, fitting))
+    missing = group.num_rows
+    for batch in file.iter_batches(size, [part], found, use_threads=False):
+        _check_ranges(batch, ranges)
+        missing -= batch.num_rows
+        yield batch
+    if missing:
+        raise _DamageError(f"{missing:,} rows are missing")
 
 
 def _ranges(
@@ -126,19 +149,16 @@ def _ranges(
     return ranges
 
 
-def _check_ranges(
-    columns: dict[str, pa.Array], ranges: dict[str, tuple[Any, Any]], unit: Unit
-) -> None:
+def _check_ranges(batch: pa.RecordBatch, ranges: dict[str, tuple[Any, Any]]) -> None:
     for name, (least, greatest) in ranges.items():
-        column = columns[name]
+        column = batch[name]
         if pa.types.is_dictionary(column.type):
             if _is_within(column.dictionary, least, greatest):
                 continue
             column = column.dictionary_decode()  # there may be values that no row has
         if not _is_within(column, least, greatest):
-            raise UserError(
-                f"{unit.path} is damaged in row group {unit.part}: values of {name} are outside of "
-                "the range that the file says they have"
+            raise _DamageError(
+                f"values of {name} are outside of the range that the file says they have"
             )
 
 

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from beam_pipelines.rules.parsing import parse_bool, parse_int
 from beam_pipelines.rules.rows import RawListens, RejectedRow, malformed_row
 from beam_pipelines.sources.base import Unit
-from beam_pipelines.sources.parquet import read_row_group, row_groups, schema_of
+from beam_pipelines.sources.parquet import read_row_groups, row_groups, schema_of
 from beam_pipelines.sources.times import START_OF_RELATIVE_TIMES, later
 
 _NAMES: Final = (
@@ -51,10 +51,10 @@ class YambdaSource:
     def read(self, unit: Unit) -> Iterator[RawListens]:
         names = (*_NAMES, *_IN_SEQUENCES)
         if any(map(pa.types.is_nested, schema_of(Path(unit.path)).types)):
-            sequences = read_row_group(unit, names, rows_per_batch=_USERS_PER_BATCH)
+            sequences = read_row_groups(unit, names, rows_per_batch=_USERS_PER_BATCH)
             batches: Iterator[RawListens] = map(_flat, sequences)
         else:
-            batches = read_row_group(unit, names)
+            batches = read_row_groups(unit, names)
         for batch in batches:
             yield RawListens(_canonical(batch.columns), batch.rows, batch.malformed)
 

@@ -11,10 +11,11 @@ import pyarrow as pa
 from absl import logging
 from apache_beam.pvalue import TaggedOutput
 
-from beam_pipelines.rules.buckets import split_by_bucket
+from beam_pipelines.rules.buckets import split_by_bucket, split_listens
 from beam_pipelines.rules.checks import CheckedListens, check_listens
 from beam_pipelines.rules.hashing import StoredIds
 from beam_pipelines.rules.late import with_origin
+from beam_pipelines.rules.packing import pack, with_dictionaries
 from beam_pipelines.rules.refusals import example_of
 from beam_pipelines.rules.rows import RejectedRow
 from beam_pipelines.rules.spill import Part, Spill, to_bytes
@@ -34,10 +35,12 @@ SAMPLES: Final = "samples"
 _PROGRESS_SECONDS: Final = 5
 _RAW: Final = StoredIds()
 _SAMPLES_PER_BATCH: Final = 32
+_ROWS_AT_ONCE: Final = 2**18
+"""That are sent to their buckets, so that parts are not many and small."""
 
 
 class ReadListens(beam.DoFn):
-    """From units of files to (bucket, part: Arrow IPC of clean listens).
+    """From units of files to (bucket, part: packed clean listens).
 
     With their origin (`late.ORIGIN_SCHEMA`) if that is to be kept. Tagged outputs:
     `REJECTED_LINES`, (file, (first row, part: JSON lines)) of each batch that has rejected rows,
@@ -64,8 +67,15 @@ class ReadListens(beam.DoFn):
         try:
             hasher = self._ids.hasher()
             check_unchanged(unit.path, unit.version)
+            held: list[pa.Table] = []
             for raw in self._source.read(unit):
-                yield from self._sorted(check_listens(raw, hasher), unit)
+                checked = check_listens(raw, hasher)
+                yield from self._told(checked, unit)
+                held.append(self._kept(checked, unit))
+                if sum(table.num_rows for table in held) >= _ROWS_AT_ONCE:
+                    yield from self._placed(held)
+                    held = []
+            yield from self._placed(held)
             check_unchanged(unit.path, unit.version)
         except UserError as error:
             yield TaggedOutput(FAILURES, self._ids.anonymous(str(error), unit.path))
@@ -77,7 +87,7 @@ class ReadListens(beam.DoFn):
             unit.part,
         )
 
-    def _sorted(self, checked: CheckedListens, unit: Unit) -> Iterator[Any]:
+    def _told(self, checked: CheckedListens, unit: Unit) -> Iterator[TaggedOutput]:
         clean, rejected = checked.clean, checked.rejected
         name = self._ids.name(unit.path)
         counters = {
@@ -94,9 +104,17 @@ class ReadListens(beam.DoFn):
         places = np.linspace(0, clean.num_rows, _SAMPLES_PER_BATCH, endpoint=False, dtype=np.int64)
         if clean.num_rows:
             yield TaggedOutput(SAMPLES, clean["track_id"].take(pa.array(places)).to_pylist())
+
+    def _kept(self, checked: CheckedListens, unit: Unit) -> pa.Table:
         if self._keeps_origin:
-            clean = with_origin(clean, unit.path, checked.rows)
-        yield from _placed(clean, self._num_buckets, self._spill)
+            return with_origin(checked.clean, unit.path, checked.rows)
+        return with_dictionaries(checked.clean)
+
+    def _placed(self, tables: list[pa.Table]) -> Iterator[tuple[int, Part]]:
+        if not tables:
+            return
+        buckets = dict(split_listens(pa.concat_tables(tables), self._num_buckets))
+        yield from zip(buckets, self._spill.put(list(map(pack, buckets.values()))), strict=True)
 
 
 class ReadUsers(beam.DoFn):
@@ -129,7 +147,8 @@ class ReadUsers(beam.DoFn):
         examples = _examples(rejected, name)
         yield TaggedOutput(TALLY, Tally(counters, examples=examples))
         yield from rejected_lines(path, rejected, self._spill, name=name)
-        yield from _placed(table, self._num_buckets, self._spill)
+        buckets = dict(split_by_bucket(table, self._num_buckets))
+        yield from zip(buckets, self._spill.put(list(map(to_bytes, buckets.values()))), strict=True)
 
 
 def count(counters: dict[str, int]) -> None:
@@ -148,11 +167,6 @@ def _examples(rejected: Iterable[RejectedRow], name: str) -> dict[str, Example]:
     for row in rejected:
         first[row.reason] = min(row, first.get(row.reason, row), key=lambda r: r.row)
     return {REJECTED + r.reason: example_of(name, r.row, r.shown) for r in first.values()}
-
-
-def _placed(table: pa.Table, num_buckets: int, spill: Spill) -> Iterator[tuple[int, Part]]:
-    buckets = dict(split_by_bucket(table, num_buckets))
-    yield from zip(buckets, spill.put([to_bytes(rows) for rows in buckets.values()]), strict=True)
 
 
 def rejected_lines(

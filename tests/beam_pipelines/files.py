@@ -12,7 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from beam_pipelines.rules.packing import pack, with_dictionaries
 from beam_pipelines.rules.rows import RawListens
+from beam_pipelines.rules.spill import Part, Spill
 from cosernn_tf.schema import LISTEN_SCHEMA
 
 from .logs import Row
@@ -22,6 +24,11 @@ def raw_listens(rows: Sequence[Row]) -> RawListens:
     table = as_table(rows).combine_chunks()
     columns = {name: table[name].chunk(0) for name in table.column_names}
     return RawListens(columns, np.arange(1, len(rows) + 1))
+
+
+def part_of(clean: pa.Table) -> Part:
+    """Clean listens as reading hands them on."""
+    return Spill().put([pack(with_dictionaries(clean))])[0]
 
 
 def as_table(rows: Sequence[Row]) -> pa.Table:

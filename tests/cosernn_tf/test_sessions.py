@@ -6,7 +6,6 @@ import pytest
 
 from beam_pipelines.rules.buckets import gather_bucket
 from beam_pipelines.rules.checks import check_listens
-from beam_pipelines.rules.spill import to_bytes
 from cosernn_tf.schema import DEVICES
 from cosernn_tf.sessions import (
     Listens,
@@ -19,7 +18,7 @@ from cosernn_tf.sessions import (
     sessionize,
     shard_of,
 )
-from tests.beam_pipelines.files import raw_listens
+from tests.beam_pipelines.files import part_of, raw_listens
 from tests.beam_pipelines.logs import random_rows, sessions_of
 
 
@@ -205,7 +204,7 @@ def test_shard_of_is_stable_and_the_same_for_text_and_bytes():
 @pytest.mark.parametrize("gap_seconds", [1200, 60])
 def test_equal_the_row_by_row_oracle(seed, gap_seconds):
     rows = random_rows(seed)
-    bucket = gather_bucket([to_bytes(check_listens(raw_listens(rows)).clean)])
+    bucket = gather_bucket([part_of(check_listens(raw_listens(rows)).clean)])
     ordered = in_order(bucket.listens, bucket.track_id)
     skipped, _ = infer_skipped(ordered)
     ids = np.array([user.encode() for user in bucket.user_id], object)

@@ -4,11 +4,13 @@ import collections
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
-from beam_pipelines.rules.buckets import gather_bucket, split_by_bucket
-from beam_pipelines.rules.checks import check_listens
-from beam_pipelines.rules.spill import Spill, from_bytes, load, to_bytes
+from beam_pipelines.rules.buckets import gather_bucket, gather_rows, split_listens
+from beam_pipelines.rules.checks import CLEAN_SCHEMA, check_listens
+from beam_pipelines.rules.packing import with_dictionaries
+from beam_pipelines.rules.spill import Part, Spill, load
 from beam_pipelines.rules.tally import Tally
 from beam_pipelines.rules.vocabulary import (
     Counts,
@@ -24,7 +26,7 @@ from beam_pipelines.transforms.sequence import sequence_bucket
 from cosernn_tf.sessions import shard_of
 from cosernn_tf.workspace import Split
 
-from ..files import raw_listens
+from ..files import part_of, raw_listens
 from ..logs import random_rows, sessions_of, without_duplicates
 
 
@@ -33,12 +35,12 @@ def rows():
     return random_rows(8, users=20)
 
 
-def parts(rows, num_buckets: int) -> dict[int, list[bytes]]:
+def parts(rows, num_buckets: int) -> dict[int, list[Part]]:
     found = collections.defaultdict(list)
     for start in range(0, len(rows), 97):
         table = check_listens(raw_listens(rows[start : start + 97])).clean
-        for bucket, part in split_by_bucket(table, num_buckets):
-            found[bucket].append(to_bytes(part))
+        for bucket, part in split_listens(table, num_buckets):
+            found[bucket].append(part_of(part))
     return found
 
 
@@ -46,16 +48,30 @@ def test_every_row_is_in_the_bucket_of_its_user(rows):
     clean = check_listens(raw_listens(rows)).clean
     gathered = []
     for bucket, chunks in parts(rows, 5).items():
-        table = pa.concat_tables([from_bytes(chunk) for chunk in chunks])
+        table = gather_rows(chunks, CLEAN_SCHEMA)
+        assert table.schema == CLEAN_SCHEMA
         assert set(shard_of(table["user_id"].to_pylist(), 5)) == {bucket}
         gathered += table.to_pylist()
     key = repr
     assert sorted(gathered, key=key) == sorted(clean.to_pylist(), key=key)
 
 
+def test_a_part_names_only_users_of_its_bucket(rows):
+    clean = with_dictionaries(check_listens(raw_listens(rows)).clean)
+    for bucket, table in split_listens(clean, 5):
+        named = table["user_id"].chunk(0).dictionary.to_pylist()
+        assert sorted(named) == sorted(set(table["user_id"].to_pylist()))
+        assert set(shard_of(named, 5)) == {bucket}
+
+
 def test_a_gathered_bucket_codes_every_id(rows):
     clean = check_listens(raw_listens(rows)).clean
-    bucket = gather_bucket([to_bytes(clean.slice(50)), to_bytes(clean.slice(0, 50))])
+    # One part has its users in a dictionary with names that no row has, the other none.
+    names = pa.array(["no row's", *sorted(set(clean["user_id"].to_pylist())), "nor this one's"])
+    codes = pc.index_in(clean["user_id"], names).combine_chunks()
+    users = pa.DictionaryArray.from_arrays(codes, names)
+    parted = clean.set_column(0, "user_id", users)
+    bucket = gather_bucket([part_of(parted.slice(50)), part_of(clean.slice(0, 50))])
     order = np.concatenate([np.arange(50, clean.num_rows), np.arange(50)])
     expected = clean.take(pa.array(order))
     assert bucket.user_id.tolist() == sorted(set(clean["user_id"].to_pylist()))

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_pipelines import sources
-from beam_pipelines.sources import delimited, json_lines
+from beam_pipelines.sources import delimited, json_lines, parquet
 from beam_pipelines.sources.files import find_files
 from cosernn_tf.errors import UserError
 
@@ -37,12 +37,21 @@ def test_all_forms_of_the_canonical_log_give_the_same_rows(tmp_path):
         assert clean_rows(CANONICAL, write(tmp_path / name, rows)) == expected, name
 
 
-def test_row_groups_are_units_with_their_row_numbers(tmp_path):
+@pytest.mark.parametrize(("listens_per_unit", "groups"), [(1, 1), (25, 1), (26, 2), (51, 3)])
+def test_row_groups_are_units_with_their_row_numbers(
+    tmp_path, monkeypatch, listens_per_unit, groups
+):
+    monkeypatch.setattr(parquet, "LISTENS_PER_UNIT", listens_per_unit)
     rows = random_rows(2)
     rows[57]["timestamp"] = -4
     path = write_parquet(tmp_path / "log.parquet", rows, row_group_size=25)
     units = CANONICAL.units(path)
-    assert [unit.first_row for unit in units] == list(range(1, len(rows) + 1, 25))
+    assert [unit.first_row for unit in units] == list(range(1, len(rows) + 1, 25 * groups))
+    assert {unit.parts for unit in units[:-1]} == {groups}
+    assert sum(unit.listens for unit in units) == len(rows)
+    assert clean_rows(CANONICAL, path) == clean_rows(
+        CANONICAL, write_parquet(tmp_path / "whole.parquet", rows, row_group_size=10**6)
+    )
     assert rejected(CANONICAL, path) == [(58, "timestamp_out_of_range")]
 
 

@@ -7,7 +7,7 @@ from apache_beam.metrics import MetricsFilter
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from beam_pipelines import sources
-from beam_pipelines.rules.spill import Spill
+from beam_pipelines.rules.spill import Spill, load
 from beam_pipelines.transforms.read import REJECTED_LINES, TALLY, ReadListens, ReadUsers
 
 from ..files import write_bytes, write_parquet
@@ -38,7 +38,9 @@ def test_read_listens_counts_what_it_reads_and_rejects(tmp_path):
     _ = (
         outputs[REJECTED_LINES]
         | beam.combiners.ToList()
-        | beam.Map(lambda parts: path.write_bytes(b"".join(part for _, (_, part) in sorted(parts))))
+        | beam.Map(
+            lambda parts: path.write_bytes(b"".join(load(part) for _, (_, part) in sorted(parts)))
+        )
     )
     assert committed(pipeline) == {
         "read": len(rows),
