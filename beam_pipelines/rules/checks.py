@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_pipelines.rules.hashing import IdHasher
-from beam_pipelines.rules.parsing import parse_bool, parse_int, parse_names, parse_time
+from beam_pipelines.rules.parsing import parse_bool, parse_int, parse_names, parse_text, parse_time
 from beam_pipelines.rules.rows import RawListens, RejectedRow
 from cosernn_tf.schema import DEVICES, LISTEN_COLUMNS, UNKNOWN
 from cosernn_tf.sessions import NULL
@@ -90,7 +90,8 @@ def check_listens(raw: RawListens, hasher: IdHasher | None = None) -> CheckedLis
     parsers: dict[str, Callable[[pa.Array], tuple[pa.Array, np.ndarray]]] = {
         "timestamp": parse_time,
         "skipped": parse_bool,
-        **dict.fromkeys(("user_id", "track_id", "device", "stream_source"), parse_names),
+        "track_id": parse_text,
+        **dict.fromkeys(("user_id", "device", "stream_source"), parse_names),
         **dict.fromkeys(("ms_played", "utc_offset_minutes", "track_duration_ms"), parse_int),
     }
     parsed: dict[str, pa.Array] = {}
