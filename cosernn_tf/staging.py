@@ -56,18 +56,7 @@ def staged(final: Path, *, marker: str = SUCCESS) -> Iterator[Path]:
     target = final.resolve()
     staging = _beside(target, _STAGING)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(target.parent):
-            _clean_up_after_the_dead(target)
-            _require_replaceable(final, marker)
-            staging.mkdir()
-    except OSError as error:
-        # A file where a folder would have to be.
-        reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
-        raise UserError(
-            f"{final} cannot be written ({error.filename}: {reason}): choose another place"
-        ) from error
-    try:
+        _prepare(final, target, staging, marker=marker)
         yield staging
         (staging / SUCCESS).touch()
         _replace(target, staging)
@@ -81,6 +70,21 @@ def staged(final: Path, *, marker: str = SUCCESS) -> Iterator[Path]:
         ) from error
     finally:
         _remove(staging)
+
+
+def _prepare(final: Path, target: Path, staging: Path, *, marker: str) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(target.parent):
+            _clean_up_after_the_dead(target)
+            _require_replaceable(final, marker)
+            staging.mkdir()
+    except OSError as error:
+        # A file where a folder would have to be.
+        reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
+        raise UserError(
+            f"{final} cannot be written ({error.filename}: {reason}): choose another place"
+        ) from error
 
 
 def _size(folder: Path) -> int:
