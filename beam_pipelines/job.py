@@ -5,6 +5,7 @@ import dataclasses
 import json
 import logging as python_logging
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -74,8 +75,12 @@ def sessionize(
     python_logging.getLogger("apache_beam").setLevel(python_logging.WARNING)
     logging.info("Sessionising %d files into %s", len({unit.path for unit in units}), config.output)
     check_apart(config.output, listens=config.listens, files=[u.path for u in units] + users)
-    with staged(config.output, marker=MANIFEST) as staging, told_once():
-        pipeline = runners.new_pipeline(options)
+    with (
+        staged(config.output, marker=MANIFEST) as staging,
+        told_once(),
+        tempfile.TemporaryDirectory(dir=staging, ignore_cleanup_errors=True) as temporary,
+    ):
+        pipeline = runners.new_pipeline(options, temporary=temporary)
         with _spill(runner, staging) as spill:
             graph.build(
                 pipeline,

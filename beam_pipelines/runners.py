@@ -1,6 +1,7 @@
 """Which Beam runner does the work: its options, and its way of telling that it failed."""
 
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -96,16 +97,24 @@ def _require_no_download(runner: str, options: dict[str, Any]) -> None:
         )
 
 
-def new_pipeline(options: PipelineOptions) -> beam.Pipeline:
-    """Raises `UserError` for options that do not go together."""
+def new_pipeline(options: PipelineOptions, *, temporary: str) -> beam.Pipeline:
+    """A pipeline that has its temporary files in a directory.
+
+    Raises:
+        UserError: The options do not go together.
+    """
     # Beam 2.77 has another thread send what is in a buffer once a second, also while an element is
     # being written into it: on a busy machine elements are cut in two, or lost. Without that thread
     # buffers are sent when they are full and when a bundle ends. Only the direct runner has it.
     worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
+    # Beam makes a directory for itself at once, which would stay where it is if the job is killed.
+    before, tempfile.tempdir = tempfile.tempdir, temporary
     try:
         return beam.Pipeline(options=options)
     except ValueError as error:
         raise UserError(f"the runner's options do not fit: {error}") from error
+    finally:
+        tempfile.tempdir = before
 
 
 def run(pipeline: beam.Pipeline, runner: str) -> None:

@@ -56,12 +56,12 @@ def test_the_options_of_a_cluster_are_taken_as_they_are(runner):
     assert not any("direct" in name for name in options.get_all_options(drop_default=True))
 
 
-def test_a_job_server_that_does_not_answer_is_an_error_of_one_line():
+def test_a_job_server_that_does_not_answer_is_an_error_of_one_line(tmp_path):
     with socket.socket() as taken:  # Nobody listens here, nor can.
         taken.bind(("127.0.0.1", 0))
         arguments = [f"--job_endpoint=127.0.0.1:{taken.getsockname()[1]}", "--job_server_timeout=1"]
         options = runners.pipeline_options("PortableRunner", arguments, max_memory_mb=1024)
-        pipeline = runners.new_pipeline(options)
+        pipeline = runners.new_pipeline(options, temporary=str(tmp_path))
         _ = pipeline | beam.Create([1])
         with pytest.raises(UserError, match="its job server does not answer"):
             runners.run(pipeline, "PortableRunner")
