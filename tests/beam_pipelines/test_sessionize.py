@@ -282,15 +282,12 @@ def test_a_log_of_one_listen(tmp_path):
 
 # As a user runs it -------------------------------------------------------------------------------
 
+# Files that cannot be read are in test_bad_files.py.
 BAD_INPUT = [
     (["--listens=nowhere.parquet"], "nowhere.parquet does not exist"),
     (["--listens=nothing-*.csv"], "does not exist"),
-    (["--listens=empty.csv"], "is empty"),
     (["--listens=header.csv"], "has no rows"),
     (["--listens=empty_folder"], "has no file"),
-    (["--listens=log.xlsx"], "log.xlsx"),
-    (["--listens=typo.csv"], "unknown column ms_palyed"),
-    (["--listens=no_track.csv"], "no column track_id"),
     (["--listens=milliseconds.csv"], "2 of 2 rows"),
     (["--listens=milliseconds.csv", "--max_bad_fraction=1"], "all 2 rows"),
     (
@@ -298,9 +295,6 @@ BAD_INPUT = [
         "--max_bad_fraction=nan must be from 0 to 1",
     ),
     (["--listens=milliseconds.csv"], "not milliseconds"),
-    (["--listens=broken.parquet"], "broken.parquet is damaged"),
-    (["--listens=good.csv,broken.csv.gz"], "broken.csv.gz is damaged"),
-    (["--listens=good.csv,torn.parquet"], "torn.parquet is damaged in row group 0"),
     (["--listens=good.csv", "--users=torn_users.parquet"], "torn_users.parquet is damaged"),
     (["--listens=good.csv", "--listens_format=spotfy"], "listens_format"),
     (["--listens=good.csv", "--num_shards=0"], "--num_shards=0"),
@@ -319,29 +313,14 @@ def bad_folder(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("bad")
     good = "user_id,track_id,timestamp\nu,t,1554076800\nu,v,1554076860\n"
     (root / "good.csv").write_text(good)
-    (root / "empty.csv").touch()
     (root / "header.csv").write_text("user_id,track_id,timestamp\n")
     (root / "empty_folder").mkdir()
-    (root / "log.xlsx").write_text("x")
-    (root / "typo.csv").write_text(good.replace("timestamp", "timestamp,ms_palyed"))
-    (root / "no_track.csv").write_text(good.replace("track_id", "track_i"))
     (root / "milliseconds.csv").write_text(good.replace("15540768", "15540768000"))
-    row = {"user_id": "u", "track_id": "t", "timestamp": 5}
-    path = write_parquet(root / "broken.parquet", [row] * 1000)
-    path.write_bytes(path.read_bytes()[:-40])
-    torn_after_the_header(write_parquet(root / "torn.parquet", random_rows(0)))
     users = pa.table({"user_id": [f"u{n}" for n in range(5000)], "age": [30] * 5000})
     pq.write_table(users, root / "torn_users.parquet")
-    torn_after_the_header(root / "torn_users.parquet")
-    path = write_bytes(root / "broken.csv.gz", good.encode() * 1000)
-    path.write_bytes(path.read_bytes()[:-30])
+    data = (root / "torn_users.parquet").read_bytes()
+    (root / "torn_users.parquet").write_bytes(data[:4] + b"\xff" * 196 + data[200:])
     return root
-
-
-def torn_after_the_header(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[4:200] = b"\xff" * 196
-    path.write_bytes(bytes(data))
 
 
 @pytest.fixture(scope="module")
