@@ -84,7 +84,7 @@ class Slow:
 resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))
 arguments = ["--direct_running_mode=multi_threading", "--direct_num_workers=2"]
 options = runners.pipeline_options("DirectRunner", arguments, max_memory_mb=1024)
-pipeline = runners.new_pipeline(options)
+pipeline = runners.new_pipeline(options, temporary=str(tmp_path))
 _ = (
     pipeline
     | beam.Create(range(100))
@@ -99,7 +99,7 @@ runners.run(pipeline, "DirectRunner")
 """
 
 
-def test_elements_arrive_whole_however_long_they_take_to_write():
+def test_elements_arrive_whole_however_long_they_take_to_write(tmp_path):
     """Where buffers are sent by the clock it fails: each worker writes for 1.5 seconds."""
     done = subprocess.run(
         [sys.executable, "-c", SLOW_TO_WRITE], capture_output=True, text=True, check=False
