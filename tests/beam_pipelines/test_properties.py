@@ -17,7 +17,6 @@ from beam_pipelines.job import sessionize as run_job
 from beam_pipelines.rules.buckets import gather_bucket
 from beam_pipelines.rules.checks import check_listens
 from beam_pipelines.rules.rows import RawListens
-from beam_pipelines.rules.spill import to_bytes
 from beam_pipelines.rules.state import INPUTS
 from beam_pipelines.transforms.sequence import sequence_bucket
 from cosernn_tf.dataset import read_all
@@ -25,7 +24,7 @@ from cosernn_tf.schema import DEVICES, LISTEN_COLUMNS
 from cosernn_tf.sessions import shard_of
 from cosernn_tf.workspace import VOCABULARIES, SessionsDirectory, open_sessions
 
-from .files import raw_listens, write_csv, write_json_lines, write_parquet
+from .files import part_of, raw_listens, write_csv, write_json_lines, write_parquet
 from .logs import GAP, Row, sessions_of
 from .strategies import START, USERS, later_listens, logs, parts, raw_rows
 
@@ -60,7 +59,7 @@ class Session:
 
 def sequences(*batches: list[Row], gap: int = GAP) -> dict[str, list[Session]]:
     """The sessions of each user, by the functions that the job calls."""
-    clean = [to_bytes(check_listens(raw_listens(rows)).clean) for rows in batches if rows]
+    clean = [part_of(check_listens(raw_listens(rows)).clean) for rows in batches if rows]
     bucket = gather_bucket(clean)
     ages = np.full(len(bucket.user_id), -1)
     found, counters = sequence_bucket(bucket, ages, gap_seconds=gap)

@@ -7,12 +7,11 @@ import pytest
 from beam_pipelines.rules.buckets import gather_bucket
 from beam_pipelines.rules.checks import CLEAN_SCHEMA, check_listens
 from beam_pipelines.rules.retained import NOBODY, RETAINED_SCHEMA, Reopened, first_reopened, retain
-from beam_pipelines.rules.spill import to_bytes
 from beam_pipelines.transforms.sequence import sequence_bucket
 from cosernn_tf.table import SessionTable
 from tests.workspaces import random_table
 
-from ..files import raw_listens
+from ..files import part_of, raw_listens
 from ..logs import Session, random_rows, sessions_of
 
 
@@ -29,7 +28,7 @@ def test_listens_since_each_user_was_reopened_are_retained(share):
     starts = sorted(session.start for own in by_user.values() for session in own)
     boundary = int(np.quantile(starts, share)) + (share == 1)
     clean = check_listens(raw_listens(rows)).clean
-    bucket = gather_bucket([to_bytes(clean)])
+    bucket = gather_bucket([part_of(clean)])
     known = np.arange(len(bucket.user_id))
     # Users 3 and 5 have frozen sessions of a run before, which are not here.
     before = np.full(len(known), -1)
