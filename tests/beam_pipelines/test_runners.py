@@ -68,7 +68,7 @@ def test_a_job_server_that_does_not_answer_is_an_error_of_one_line(tmp_path):
 
 
 SLOW_TO_WRITE = """
-import resource, time
+import resource, sys, time
 import apache_beam as beam
 from beam_pipelines import runners
 
@@ -84,7 +84,7 @@ class Slow:
 resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))
 arguments = ["--direct_running_mode=multi_threading", "--direct_num_workers=2"]
 options = runners.pipeline_options("DirectRunner", arguments, max_memory_mb=1024)
-pipeline = runners.new_pipeline(options, temporary=str(tmp_path))
+pipeline = runners.new_pipeline(options, temporary=sys.argv[1])
 _ = (
     pipeline
     | beam.Create(range(100))
@@ -102,6 +102,9 @@ runners.run(pipeline, "DirectRunner")
 def test_elements_arrive_whole_however_long_they_take_to_write(tmp_path):
     """Where buffers are sent by the clock it fails: each worker writes for 1.5 seconds."""
     done = subprocess.run(
-        [sys.executable, "-c", SLOW_TO_WRITE], capture_output=True, text=True, check=False
+        [sys.executable, "-c", SLOW_TO_WRITE, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.stdout == f"{list(range(100))}\n", done.stderr[-2000:]
