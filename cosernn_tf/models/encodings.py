@@ -28,13 +28,11 @@ class Encodings:
         self.inputs = inputs
         self._config = config
         self._data = data
-
-    @property
-    def pathways(self) -> tuple[str, ...]:
-        """The pathways' names, which their layers' begin with."""
-        return tuple(
-            prefix for pathway, prefix in _PREFIXES.items() if pathway in self._config.pathways
-        )
+        self._inputs_of_pathways = {
+            prefix: f"last_{pathway}"
+            for pathway, prefix in _PREFIXES.items()
+            if pathway in config.pathways
+        }
 
     @cached_property
     def features(self) -> dict[str, keras.KerasTensor]:
@@ -46,7 +44,7 @@ class Encodings:
                 f"{pathway}_features",
                 [*context, *([self.last[pathway]] if self.last else []), *summary],
             )
-            for pathway in self.pathways
+            for pathway in self._inputs_of_pathways
         }
 
     @cached_property
@@ -70,12 +68,10 @@ class Encodings:
         """
         if "last_session" not in self._config.features:
             return {}
+        scale = math.sqrt(EMBEDDING_DIM)
         return {
-            prefix: keras.layers.Rescaling(math.sqrt(EMBEDDING_DIM), name=f"{prefix}_scaled")(
-                self.inputs[f"last_{pathway}"]
-            )
-            for pathway, prefix in _PREFIXES.items()
-            if pathway in self._config.pathways
+            pathway: keras.layers.Rescaling(scale, name=f"{pathway}_scaled")(self.inputs[name])
+            for pathway, name in self._inputs_of_pathways.items()
         }
 
     @cached_property
