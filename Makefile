@@ -1,6 +1,8 @@
 # make quickstart   from a clone to a trained, evaluated model and recommendations
 # make test         install, lint, type-check, run the tests
 # make setup        the part that both share
+# make flink-test   the sessionise job on a local Flink cluster (needs Java 17 and Maven)
+# make prism-test   the same on Beam's Prism (needs Go)
 # make lock         after a change of setup.py: resolve and write requirements.lock again
 
 PYTHON ?= python3.11
@@ -11,7 +13,10 @@ SOURCES := beam_pipelines benchmarks cosernn_tf experiments tests
 # TensorFlow's start-up notices drown a newcomer's first output.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: quickstart test setup lint lock clean
+# Where it is allowed, a test of servers has a network of its own: nothing comes in, nothing goes out.
+ALONE = $(shell unshare --map-root-user --net true 2>/dev/null && echo unshare --map-root-user --net)
+
+.PHONY: quickstart test setup lint lock clean flink-test prism-test
 
 setup: $(STAMP)
 
@@ -33,6 +38,26 @@ lint: setup
 
 test: setup lint
 	$(BIN)/python -m pytest
+
+FLINK_JARS := build/flink/jars
+
+$(FLINK_JARS)/.fetched: tests/runners/pom.xml
+	rm -rf $(FLINK_JARS)
+	mvn --batch-mode --quiet --file $< dependency:copy-dependencies -DoutputDirectory=$(abspath $(FLINK_JARS))
+	touch $@
+
+flink-test: setup $(FLINK_JARS)/.fetched
+	FLINK_JARS=$(abspath $(FLINK_JARS)) $(ALONE) $(BIN)/python -m pytest tests/runners/test_flink.py
+
+PRISM := build/prism/prism
+
+$(PRISM): requirements.lock
+	GOTOOLCHAIN=local GOFLAGS=-mod=mod GOBIN=$(abspath $(@D)) go install \
+	  github.com/apache/beam/sdks/v2/go/cmd/prism@v$(shell sed -n 's/^apache[-_]beam==//p' requirements.lock)
+	touch $@
+
+prism-test: setup $(PRISM)
+	PRISM=$(abspath $(PRISM)) $(ALONE) $(BIN)/python -m pytest tests/runners/test_prism.py
 
 lock: setup.py
 	rm -rf $(VENV)

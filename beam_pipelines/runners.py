@@ -10,6 +10,7 @@ import apache_beam as beam
 import grpc
 from absl import logging
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.runner import create_runner
 
@@ -19,6 +20,8 @@ from cosernn_tf.errors import UserError
 DIRECT_RUNNER: Final = "DirectRunner"
 _IN_PROCESS_RUNNER: Final = "FnApiRunner"
 """What Beam's DirectRunner comes to, but for its attempt to download another one first."""
+
+_ANSWER_SECONDS: Final = 30
 
 _PRISM: Final = "github.com/apache/beam/sdks/v2/go/cmd/prism"
 _DOWNLOADED: Final = {
@@ -52,31 +55,49 @@ def pipeline_options(
         create_runner(name)
     except (ValueError, ImportError, AttributeError) as error:
         raise UserError(f"--runner={runner} cannot be used: {error}") from error
-    unknown = _unknown_arguments(arguments)
-    if unknown:
-        raise UserError(
-            f"unknown flag {' '.join(unknown)}: --help lists the job's flags; others must be "
-            "pipeline options of Apache Beam"
-        )
+    known = _known(arguments)
+    _require_no_download(runner, known)
     threads = []
     if is_direct(runner) and not any("direct_" in argument for argument in arguments):
         # NumPy and Arrow work side by side in one process; more processes would each import them.
         threads = ["--direct_running_mode=multi_threading", f"--direct_num_workers={workers}"]
-    options = PipelineOptions([*arguments, *threads, f"--runner={name}"])
-    _require_no_download(runner, options.get_all_options())
-    return options
+    return PipelineOptions([*arguments, *threads, f"--runner={name}"])
 
 
-def _unknown_arguments(arguments: Sequence[str]) -> list[str]:
+def _known(arguments: Sequence[str]) -> dict[str, Any]:
+    """The values of Beam's options. Raises `UserError` for what nobody knows."""
     from apache_beam.options.pipeline_options import _BeamArgumentParser
 
     parser = _BeamArgumentParser(allow_abbrev=False)
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(parser)
     try:
-        return list(parser.parse_known_args(list(arguments))[1])
+        known, unknown = parser.parse_known_args(list(arguments))
     except SystemExit as error:
         raise UserError(f"bad pipeline option in {' '.join(arguments)}") from error
+    flags = [argument for argument in unknown if argument.startswith("-")]
+    if flags and known.job_endpoint:
+        others = _options_of_server(known.job_endpoint)
+        flags = [flag for flag in flags if flag.lstrip("-").partition("=")[0] not in others]
+        unknown = flags
+    if unknown:
+        raise UserError(
+            f"unknown flag {' '.join(unknown)}: --help lists the job's flags; others must be "
+            "pipeline options of Apache Beam"
+        )
+    return vars(known)
+
+
+def _options_of_server(endpoint: str) -> set[str]:
+    """Names of the options that a job server has beside those that Beam knows in Python."""
+    with grpc.insecure_channel(endpoint) as channel:
+        service = beam_job_api_pb2_grpc.JobServiceStub(channel)
+        request = beam_job_api_pb2.DescribePipelineOptionsRequest()
+        try:
+            answer = service.DescribePipelineOptions(request, timeout=_ANSWER_SECONDS)
+        except grpc.RpcError as error:
+            raise UserError(f"--job_endpoint={endpoint}: the job server does not answer") from error
+    return {option.name for option in answer.options}
 
 
 def _require_no_download(runner: str, options: dict[str, Any]) -> None:

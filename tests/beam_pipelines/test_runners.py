@@ -29,7 +29,7 @@ ENDPOINT = "--job_endpoint=127.0.0.1:8099"
         ),
         ("PrismRunner", ["--prism_location=https://host/prism.zip"], "downloads nothing"),
         ("apache_beam.runners.portability.prism_runner.PrismRunner", [], "--prism_location"),
-        ("FlinkRunner", [ENDPOINT, "--paralelism=2"], "unknown flag --paralelism=2"),
+        ("FlinkRunner", ["--job_endpoint=embed", "--parallelism=2", "x"], "unknown flag x"),
         ("FlinkRunner", [ENDPOINT, "--parallelism=two"], "bad pipeline option"),
     ],
 )
