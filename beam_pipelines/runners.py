@@ -139,7 +139,10 @@ def new_pipeline(options: PipelineOptions, *, temporary: str) -> beam.Pipeline:
 
 
 def run(pipeline: beam.Pipeline, runner: str) -> None:
-    """Runs a pipeline to its end. A job on a cluster is cancelled when this is interrupted.
+    """Runs a pipeline to its end; when interrupted it has a cluster cancel it.
+
+    Some job servers, as that of Flink, stop waiting for a batch job and do not cancel it: it fails
+    as soon as it writes, since its staging directory is gone.
 
     Raises:
         UserError: The cluster cannot be reached, or has given the job up.

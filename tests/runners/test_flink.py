@@ -98,20 +98,19 @@ def test_the_work_of_a_worker_that_is_killed_is_done_again(cluster, tmp_path):
     assert_equal_output(tmp_path / "sessions", large.expected)
 
 
-def test_a_job_that_is_interrupted_is_cancelled_on_the_cluster(cluster, job, tmp_path):
+def test_a_job_that_is_interrupted_ends_on_the_cluster_too_and_leaves_nothing(
+    cluster, job, tmp_path
+):
     before = len(cluster.states())
-    output = tmp_path / "sessions"
-    arguments = job.arguments(cluster.arguments("FlinkRunner"), output)
-    with server(
-        "sessionize",
-        [sys.executable, "-m", "beam_pipelines.sessionize", *arguments],
-        folder=job.folder,
-    ) as running:
+    arguments = job.arguments(cluster.arguments("FlinkRunner"), tmp_path / "sessions")
+    command = [sys.executable, "-m", "beam_pipelines.sessionize", *arguments]
+    with server("sessionize", command, folder=job.folder) as running:
         servers = [running, *cluster.servers]
         wait_for("the job", lambda: cluster.states()[before:] == ["RUNNING"], servers)
         running.process.send_signal(signal.SIGINT)
         assert running.process.wait(60) != 0
-    wait_for("its end", lambda: cluster.states()[-1] == "CANCELED", cluster.servers)
+    # Beam's job server does not cancel it, but it has nowhere to write.
+    wait_for("its end", lambda: cluster.states()[before] in ("CANCELED", "FAILED"), cluster.servers)
     assert list(tmp_path.iterdir()) == []
 
 
