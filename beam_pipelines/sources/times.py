@@ -15,13 +15,17 @@ Spans and the order of things hold there; days of the week and hours are those o
 on a Monday at midnight, which nobody knows.
 """
 
+_FARTHEST: Final = 2**62
+
 
 def later(times: pa.Array, seconds: int | np.ndarray | pa.Array) -> pa.Array:
     """(n,) times of a column, so many seconds later.
 
-    What is no time stays as it stood, for the checks to reject.
+    What is no time, or too far away to be moved, stays as it stood, for the checks to reject.
     """
     values, is_bad = parse_time(times)
+    is_far = pc.or_(pc.greater(values, _FARTHEST), pc.less(values, -_FARTHEST))
+    is_bad = is_bad | pc.fill_null(is_far, False).to_numpy(zero_copy_only=False)
     moved = pc.add(values, seconds if isinstance(seconds, int) else pa.array(seconds, pa.int64()))
     if not is_bad.any():
         return moved

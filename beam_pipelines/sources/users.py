@@ -49,6 +49,9 @@ def check_users_file(path: Path) -> None:
             f"--users={path} has no column {', '.join(missing)} (it has {', '.join(names)}): "
             f"expected {expected}"
         )
+    for name in USER_SCHEMA.names:
+        if list(names).count(name) > 1:
+            raise UserError(f"--users={path} has the column {name} more than once")
 
 
 Users = tuple[pa.Table, tuple[RejectedRow, ...]]
