@@ -50,9 +50,13 @@ def parse_contender(text: str) -> Contender:
     name, _, command = text.partition("=")
     words = tuple(shlex.split(command))
     require(
-        bool(name) and name not in NAMES and "{listens}" in command and "{output}" in command,
-        f"--also={text} must be NAME=COMMAND, with {{listens}} and {{output}} in the command, and "
-        f"another name than {', '.join(NAMES)}",
+        name.isidentifier() and "{listens}" in command and "{output}" in command,
+        f"--also={text} must be NAME=COMMAND: a name of letters, digits and underscores, and a "
+        "command with {listens} and {output} in it",
+    )
+    require(
+        name not in NAMES,
+        f"--also={text} must have another name than {', '.join(NAMES)}",
     )
     return Contender(name, words)
 

@@ -52,6 +52,7 @@ def measure(command: Sequence[str], *, folder: Path, log: Path | None = None) ->
             os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         except BaseException:
             process.kill()
+            process.wait()
             raise
         wall_seconds = time.monotonic() - started
         sampled = sampler.stop()

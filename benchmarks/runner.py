@@ -194,8 +194,11 @@ def _measure_all(config: BenchmarkConfig, directory: Path, machine: dict[str, An
 
 def _measure(entrant: Contender, log: Log, number: int, directory: Path, *, shown: bool) -> Run:
     listens = log.path(directory) / "listens"
-    output = directory / _OUTPUT
-    shutil.rmtree(output, ignore_errors=True)
+    # What a program leaves beside its output goes with it.
+    folder = directory / _OUTPUT
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    output = folder / entrant.name
     _read_once(listens)
     measurement = measure(
         entrant.command(listens=listens, output=output),
@@ -211,7 +214,7 @@ def _measure(entrant: Contender, log: Log, number: int, directory: Path, *, show
         output_bytes=sum(path.stat().st_size for path in output.rglob("*") if path.is_file()),
         counts=read_counts(output),
     )
-    shutil.rmtree(output)
+    shutil.rmtree(folder)
     return run
 
 

@@ -103,6 +103,8 @@ def test_help_says_what_is_measured():
         ("--num_listens=10,20", "--num_listens must be one number with --mode=compare"),
         ("--repeats=0", "--repeats must be at least 1"),
         ("--also=grep {listens}", "must be NAME=COMMAND"),
+        ("--also=../a=b {listens} {output}", "a name of letters"),
+        ("--also=ours=b {listens} {output}", "must have another name than ours, polars"),
         ("--mode=fast", "--mode=fast"),
     ],
 )
