@@ -46,8 +46,11 @@ class CheckedQuotes:
 
     def read(self, size: int) -> bytes:
         """At most `size` bytes; none at the end."""
-        data = self._ahead + self._stream.read(size + 1 - len(self._ahead))
-        data, self._ahead = data[:size], data[size:]
+        data = self._stream.read(size - len(self._ahead))
+        if self._ahead:
+            data = self._ahead + data
+        # Whether a quote closes a field is told by what follows it.
+        self._ahead = self._stream.read(1) if data.endswith(b'"') else b""
         if data:
             if b'"' in data:
                 self._check(data)

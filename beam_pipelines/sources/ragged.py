@@ -4,7 +4,12 @@ Arrow hands over a row with too many or too few fields as text, and gives the wh
 it is none.
 """
 
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+_FEW_BYTES: Final = 2**12
 
 
 class ShowableRows:
@@ -23,31 +28,54 @@ class ShowableRows:
         self._may_be_quoted = quoted
         self._has_quotes = False
         self._rest = b""
+        self._delimiters_before = 0
 
     def close(self) -> None:
         self._stream.close()
         self.closed = True
 
     def read(self, size: int) -> bytes:
-        """At most `size` bytes, of whole lines where they fit; none at the end."""
-        block = self._stream.read(size - len(self._rest))
-        data, self._rest = self._rest + block, b""
-        end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
-        if block and end:
-            data, self._rest = data[:end], data[end:]
+        """At most `size` bytes; none at the end."""
+        data = self._stream.read(size - len(self._rest))
+        if self._rest:
+            data, self._rest = self._rest + data, b""
         self._has_quotes = self._has_quotes or (self._may_be_quoted and b'"' in data)
         if not self._has_quotes and not is_utf8(data):
-            data = b"".join(map(self._showable, data.splitlines(keepends=True)))
+            data = self._showable(data)
+        end = _end_of_lines(data)
+        before = 0 if end else self._delimiters_before
+        self._delimiters_before = before + data.count(self._delimiter, end)
         return data
 
-    def _showable(self, line: bytes) -> bytes:
-        if line.count(self._delimiter) == self._num_fields - 1 or is_utf8(line):
+    def _showable(self, data: bytes) -> bytes:
+        """The same for whole lines, the rest of which comes with the next block."""
+        end = _end_of_lines(data) or len(data)
+        self._rest = data[end:]
+        lines = data[:end].splitlines(keepends=True)
+        before = [self._delimiters_before, *[0] * (len(lines) - 1)]
+        return b"".join(map(self._showable_line, lines, before))
+
+    def _showable_line(self, line: bytes, delimiters_before: int) -> bytes:
+        delimiters = delimiters_before + line.count(self._delimiter)
+        if delimiters == self._num_fields - 1 or is_utf8(line):
             return line
         return line.decode(errors="surrogateescape").encode(errors="replace")
 
 
+def _end_of_lines(data: bytes) -> int:
+    """Behind the last whole line; 0 if there is none."""
+    return max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+
+
 def is_utf8(data: bytes) -> bool:
+    if data.isascii():
+        return True
     try:
-        return data.isascii() or bool(data.decode())
-    except UnicodeDecodeError:
+        if len(data) < _FEW_BYTES:
+            data.decode()
+        else:  # without a copy
+            ends = pa.py_buffer(np.array([0, len(data)], np.int32))
+            pa.StringArray.from_buffers(1, ends, pa.py_buffer(data)).validate(full=True)
+    except (UnicodeDecodeError, pa.ArrowInvalid):
         return False
+    return True
