@@ -108,8 +108,8 @@ class Skew(StrEnum):
     BALANCED = "balanced"
     """Nothing: no user has more than 30 times the mean."""
     ONE_USER = "one_user"
-    """One user has 30 % of all listens, in sessions like everybody's. So many sessions need
-    decades, so this user's begin decades before the others'."""
+    """One user has 30 % of all listens, in sessions like everybody's. So many sessions take years,
+    and begin so much before the others'."""
     ONE_TRACK = "one_track"
     """A third of all listens are of one track."""
 
