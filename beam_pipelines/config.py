@@ -1,13 +1,17 @@
 """What a sessionise run is asked to do."""
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from beam_pipelines.rules.hashing import ID_COLUMNS
 from cosernn_tf.config import require
 from cosernn_tf.schema import SESSION_GAP_SECONDS, TEST_DAYS, VALIDATION_DAYS
+
+_URL: Final = re.compile(r"[a-z][a-z0-9+.-]+:/")
+"""How one starts, also where a path has made one slash of two."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,14 @@ class SessionizeConfig:
 
     def __post_init__(self) -> None:
         require(bool(self.listens), "--listens is empty: give a file, glob or directory")
+        places = [("listens", name) for name in self.listens]
+        places += [("users", self.users or ""), ("output", str(self.output))]
+        for flag, place in places:
+            require(
+                not _URL.match(place),
+                f"--{flag}={place} is a URL, and a path is needed: mount the store in the file "
+                "system, on every worker (beam_pipelines/SCALING.md)",
+            )
         for flag, lowest, highest in (
             ("num_shards", 1, 30_000),
             ("max_memory_mb", 1, 2**24),

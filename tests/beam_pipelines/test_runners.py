@@ -4,12 +4,14 @@ import re
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PortableOptions, StandardOptions
 
 from beam_pipelines import runners
+from beam_pipelines.config import SessionizeConfig
 from cosernn_tf.errors import UserError
 
 ENDPOINT = "--job_endpoint=127.0.0.1:8099"
@@ -71,6 +73,7 @@ SLOW_TO_WRITE = """
 import resource, sys, time
 import apache_beam as beam
 from beam_pipelines import runners
+from beam_pipelines.config import SessionizeConfig
 
 class Slow:
     def __init__(self, number, seconds=0):
@@ -108,3 +111,20 @@ def test_elements_arrive_whole_however_long_they_take_to_write(tmp_path):
         check=False,
     )
     assert done.stdout == f"{list(range(100))}\n", done.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    ("flag", "options"),
+    [
+        ("listens", {"listens": ("a.csv", "gs://bucket/*.parquet")}),
+        ("users", {"users": "hdfs://host/users.csv"}),
+        ("output", {"output": Path("s3://bucket/sessions")}),
+    ],
+)
+def test_object_stores_are_refused_with_what_to_do(flag, options):
+    with pytest.raises(UserError, match=f"--{flag}=.* is a URL, and a path is needed: mount"):
+        SessionizeConfig(**{"listens": ("a.csv",), **options})
+
+
+def test_unusual_paths_are_no_urls():
+    SessionizeConfig(listens=("./a:/b", "C:/log", "gs:x", "/mnt/gs://b"), output=Path("x/s3:/y"))

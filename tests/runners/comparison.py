@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from beam_pipelines.config import SessionizeConfig
 from beam_pipelines.job import sessionize
 from cosernn_tf.workspace import open_sessions
+from tests.beam_pipelines.appending import divided, spread
 from tests.beam_pipelines.files import write_bytes, write_csv, write_json_lines, write_parquet
 from tests.beam_pipelines.logs import Row, random_rows
 from tests.entry_points import Result, run
@@ -71,6 +73,7 @@ def make_job(folder: Path, *, users: int = 40, listens: int = 60) -> Job:
             max_bad_fraction=MAX_BAD_FRACTION,
         )
     )
+    assert_all_is_in(expected)
     return Job(log, user_file, expected)
 
 
@@ -92,11 +95,37 @@ def _bad(rows: list[Row]) -> list[Row]:
     return [{**rows[0], **change} for change in changes]
 
 
+def make_addition(folder: Path) -> tuple[list[str], Path, Path]:
+    """What the direct runner makes of an older log, and then of a newer one.
+
+    Returns:
+        The arguments that add the newer log, the output of the older one, to which they do, and
+        what must come of it.
+    """
+    rows = spread(5, users=12)
+    middle = sorted(row["timestamp"] for row in rows)[len(rows) // 2]
+    older, newer = divided(rows, middle, random.Random(1))
+    before, after = folder / "sessions", folder / "expected"
+    log = write_parquet(folder / "older.parquet", older)
+    sessionize(SessionizeConfig(listens=(str(log),), output=before, num_shards=NUM_SHARDS))
+    shutil.copytree(before, after)
+    log = write_json_lines(folder / "newer.jsonl.gz", newer)
+    addition = SessionizeConfig(
+        listens=(str(log),), output=after, num_shards=NUM_SHARDS, append=True
+    )
+    sessionize(addition)
+    return ["--append", f"--listens={log.name}", f"--output={before}"], before, after
+
+
 def assert_equal_output(output: Path, expected: Path) -> None:
     """Every byte of every file but the manifest's options, which name the output."""
     assert _files(output) == _files(expected)
     assert _manifest(output) == _manifest(expected)
     open_sessions(output)
+
+
+def assert_all_is_in(expected: Path) -> None:
+    """The log of `make_job` has what it is meant to have."""
     counters = _manifest(expected)["counters"]
     assert counters["duplicates"] > 0
     assert sum(number for name, number in counters.items() if "rejected_" in name) == 8

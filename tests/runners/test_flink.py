@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from .comparison import Job, assert_equal_output, make_job
+from tests.entry_points import Result, run
+
+from .comparison import Job, assert_equal_output, make_addition, make_job
 from .flink import FlinkCluster, flink_cluster
 from .processes import server, wait_for
 
@@ -37,7 +39,7 @@ def job(tmp_path_factory) -> Job:
     return make_job(tmp_path_factory.mktemp("job"))
 
 
-def check(result, cluster: FlinkCluster) -> None:
+def check(result: Result, cluster: FlinkCluster) -> None:
     logs = ", ".join(str(server.log) for server in cluster.servers)
     assert result.code == 0, f"{result.stderr}\nlogs: {logs}"
 
@@ -53,6 +55,13 @@ def test_the_output_is_that_of_the_direct_runner(runner, cluster, job, tmp_path)
     # Units of files went to several workers, on both task managers.
     assert set(last.task_managers) == {"task-manager-0", "task-manager-1"}
     assert len(cluster.worker_pids()) >= 4
+
+
+def test_a_newer_log_is_added_as_by_the_direct_runner(cluster, tmp_path):
+    addition, output, expected = make_addition(tmp_path)
+    arguments = [*cluster.arguments("FlinkRunner"), *addition]
+    check(run("beam_pipelines.sessionize", arguments, folder=tmp_path, timeout=550), cluster)
+    assert_equal_output(output, expected)
 
 
 def test_a_damaged_file_is_an_error_of_one_line_and_the_older_output_stays(cluster, job, tmp_path):

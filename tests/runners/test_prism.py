@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from .comparison import assert_equal_output, make_job
+from tests.entry_points import run
+
+from .comparison import assert_equal_output, make_addition, make_job
 
 PRISM = os.environ.get("PRISM", "")
 
@@ -20,6 +22,14 @@ def test_the_output_is_that_of_the_direct_runner(tmp_path):
     result = job.run(["--runner=PrismRunner", f"--prism_location={PRISM}"], output)
     assert result.code == 0, result.stderr
     assert_equal_output(output, job.expected)
+
+
+def test_a_newer_log_is_added_as_by_the_direct_runner(tmp_path):
+    addition, output, expected = make_addition(tmp_path)
+    runner = ["--runner=PrismRunner", f"--prism_location={PRISM}"]
+    result = run("beam_pipelines.sessionize", [*runner, *addition], folder=tmp_path)
+    assert result.code == 0, result.stderr
+    assert_equal_output(output, expected)
 
 
 def test_a_damaged_file_is_an_error_of_one_line(tmp_path):
