@@ -103,11 +103,16 @@ def sessionize(
 
 def _absolute(config: SessionizeConfig) -> SessionizeConfig:
     """The same job for workers that were started elsewhere."""
+
+    def absolute(path: str | None) -> str | None:
+        return None if path is None else str(Path(path).absolute())
+
     return dataclasses.replace(
         config,
         listens=tuple(str(Path(pattern).absolute()) for pattern in config.listens),
-        users=None if config.users is None else str(Path(config.users).absolute()),
+        users=absolute(config.users),
         output=config.output.absolute(),
+        hash_ids=absolute(config.hash_ids),
     )
 
 

@@ -1,6 +1,7 @@
 """Which Beam runner does the work: its options, and its way of telling that it failed."""
 
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -161,5 +162,7 @@ def run(pipeline: beam.Pipeline, runner: str) -> None:
     except grpc.FutureTimeoutError as error:
         raise UserError(f"--runner={runner}: its job server does not answer") from error
     except (grpc.RpcError, RuntimeError) as error:
-        reason = next(iter(str(error).splitlines()), "")
+        # Of a step that has refused to work, after much that a runner says of its own.
+        refusal = re.search(r"UserError: (.+)", str(error))
+        reason = refusal[1] if refusal else next(iter(str(error).splitlines()), "")
         raise UserError(f"--runner={runner} has given up: {reason}; its logs have more") from error

@@ -1,5 +1,6 @@
 """A log with everything in it, and what must be the same whichever runner works on it."""
 
+import dataclasses
 import json
 import random
 import shutil
@@ -96,7 +97,7 @@ def _bad(rows: list[Row]) -> list[Row]:
 
 
 def make_addition(folder: Path) -> tuple[list[str], Path, Path]:
-    """What the direct runner makes of an older log, and then of a newer one.
+    """What the direct runner makes of an older log, and then of a newer one, ids hashed.
 
     Returns:
         The arguments that add the newer log, the output of the older one, to which they do, and
@@ -106,15 +107,18 @@ def make_addition(folder: Path) -> tuple[list[str], Path, Path]:
     middle = sorted(row["timestamp"] for row in rows)[len(rows) // 2]
     older, newer = divided(rows, middle, random.Random(1))
     before, after = folder / "sessions", folder / "expected"
+    key = write_bytes(folder / "key", b"0123456789abcdef" * 2)
+    key.chmod(0o600)
     log = write_parquet(folder / "older.parquet", older)
-    sessionize(SessionizeConfig(listens=(str(log),), output=before, num_shards=NUM_SHARDS))
+    config = SessionizeConfig(
+        listens=(str(log),), output=before, num_shards=NUM_SHARDS, hash_ids=str(key)
+    )
+    sessionize(config)
     shutil.copytree(before, after)
     log = write_json_lines(folder / "newer.jsonl.gz", newer)
-    addition = SessionizeConfig(
-        listens=(str(log),), output=after, num_shards=NUM_SHARDS, append=True
-    )
-    sessionize(addition)
-    return ["--append", f"--listens={log.name}", f"--output={before}"], before, after
+    sessionize(dataclasses.replace(config, listens=(str(log),), output=after, append=True))
+    arguments = [f"--listens={log.name}", f"--output={before.name}", f"--hash_ids={key.name}"]
+    return ["--append", *arguments], before, after
 
 
 def assert_equal_output(output: Path, expected: Path) -> None:
