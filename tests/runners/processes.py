@@ -1,6 +1,7 @@
 """Servers that a test starts on this machine alone, and ends whatever happens."""
 
 import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from typing import TypeVar
 
 HOST = "127.0.0.1"
 _END_SECONDS = 10
+_SET_PARENT_DEATH_SIGNAL = 1
 _T = TypeVar("_T")
 
 
@@ -51,6 +53,11 @@ class Server:
                 self.process.wait(_END_SECONDS)
 
 
+def _end_with_parent() -> None:
+    """Has the kernel end this process when the tests are killed."""
+    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+
+
 @contextlib.contextmanager
 def server(
     name: str,
@@ -70,6 +77,7 @@ def server(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=_end_with_parent,
         )
     started = Server(name, process, log)
     try:
