@@ -182,14 +182,14 @@ def _device_rows(text: pa.Array) -> np.ndarray:
 
 def content_of(columns: dict[str, pa.Array], row: int, hasher: IdHasher | None) -> str:
     """A rejected row as JSON: as it stood or, with a hasher, what may be kept of it."""
-    values = {name: _json_value(column[row]) for name, column in columns.items()}
+    values = {name: _python_value(column[row]) for name, column in columns.items()}
     if hasher is not None:
         values = hasher.shown(values)
-    return json.dumps(values, ensure_ascii=False)
+    shown = {name: _json_value(value) for name, value in values.items()}
+    return json.dumps(shown, ensure_ascii=False)
 
 
-def _json_value(scalar: pa.Scalar) -> Any:
-    value = _python_value(scalar)
+def _json_value(value: Any) -> Any:
     if isinstance(value, bytes):
         value = value.decode("utf-8", "backslashreplace")
     if value is None or isinstance(value, (bool, int)):

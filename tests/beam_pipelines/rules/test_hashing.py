@@ -67,7 +67,7 @@ def test_a_table_is_hashed_row_by_row_and_only_where_asked():
 def test_of_a_rejected_row_only_hashes_and_numbers_are_kept():
     raw = RawListens(
         {
-            "user_id": pa.array(["anna", "anna", None]),
+            "user_id": pa.array(["anna", "x" * 5000, None]),
             "track_id": pa.array(["t", "t", "anna"]),
             "timestamp": pa.array(["anna", "5000000000000", "7"]),
             "device": pa.array(["anna", "web", "web"]),
@@ -77,13 +77,13 @@ def test_of_a_rejected_row_only_hashes_and_numbers_are_kept():
         (RejectedRow(4, "malformed", "anna,t"), RejectedRow(5, "malformed", "an", 2000)),
     )
     checked = check_listens(raw, IdHasher(KEY, ("user_id",)))
-    anna = oracle("anna", KEY, "user_id")
+    anna, long = (oracle(id, KEY, "user_id") for id in ("anna", "x" * 5000))
     found = {row.row: (row.reason, row.content, row.length) for row in checked.rejected}
     assert found == {
         1: ("bad_timestamp", f'{{"user_id": "{anna}", "timestamp": null, "ms_played": 1}}', None),
         2: (
             "bad_ms_played",
-            f'{{"user_id": "{anna}", "timestamp": 5000000000000, "ms_played": null}}',
+            f'{{"user_id": "{long}", "timestamp": 5000000000000, "ms_played": null}}',
             None,
         ),
         3: ("missing_user_id", '{"user_id": null, "timestamp": 7, "ms_played": 3}', None),
