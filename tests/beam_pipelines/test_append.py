@@ -30,6 +30,7 @@ from .appending import (
     spread,
 )
 from .files import write_bytes, write_json_lines
+from .logs import Row
 
 CASES: list[tuple[int, dict[str, int]]] = [
     (3, {}),
@@ -46,7 +47,7 @@ def test_appending_equals_one_run(seed, tmp_path, monkeypatch):
     days = case.get("validation_days", 5) + case.get("test_days", 14)
     rng = random.Random(seed)
     rows = spread(seed)
-    logs = []
+    logs: list[list[Row]] = []
     times = sorted(row["timestamp"] for row in rows)
     for part in range(num_logs - 1, 0, -1):
         cut = times[int(len(times) * rng.uniform(part - 0.3, part + 0.5) / num_logs)]

@@ -14,6 +14,7 @@ from beam_pipelines.rules.spill import Part, Spill, load
 from beam_pipelines.rules.tally import Tally
 from beam_pipelines.rules.vocabulary import (
     Counts,
+    MergedTracks,
     choose_splitters,
     count_values,
     in_row_order,
@@ -136,16 +137,17 @@ def test_the_track_vocabulary_equals_plain_counts(
     orders = []
     by_range = collections.defaultdict(list)
     for bucket, counted in enumerate(counts):
-        order, ranges = split_by_range(counted.tracks, splitters)
-        orders.append(order)
+        codes, ranges = split_by_range(counted.tracks, splitters)
+        orders.append(codes)
         for number, table in ranges.items():
             by_range[number].append((bucket, table))
     assert len(by_range) <= len(splitters) + 1
-    merged, ranks = [], collections.defaultdict(list)
-    for _, tables in sorted(by_range.items()):
+    merged: list[MergedTracks] = []
+    ranks = collections.defaultdict(list)
+    for _, of_range in sorted(by_range.items()):
         before = sum(found.tracks.num_rows for found in merged)
-        merged.append(merge_tracks([table for _, table in tables]))
-        for (bucket, _), own in zip(tables, merged[-1].ranks, strict=True):
+        merged.append(merge_tracks([table for _, table in of_range]))
+        for (bucket, _), own in zip(of_range, merged[-1].ranks, strict=True):
             ranks[bucket].append(before + own)
     listens = np.concatenate([found.tracks["train_listens"].to_numpy() for found in merged])
     order = order_tracks(listens, min_track_listens=min_track_listens)
