@@ -180,7 +180,7 @@ def build(
         (listens[REJECTED_LINES], ages[REJECTED_LINES], sequences[REJECTED_LINES])
         | "Rejected" >> beam.Flatten()
         | "GroupRejectedByFile" >> beam.GroupByKey()
-        | "WriteRejected" >> beam.ParDo(WriteRejected(staging, inputs, ids=ids, older=older))
+        | "WriteRejected" >> beam.ParDo(WriteRejected(staging, inputs, older=older))
     )
     tally = (
         (read, sequences[TALLY])

@@ -100,14 +100,14 @@ class ReadListens(beam.DoFn):
         last = int(times.max()) if len(times) else None
         examples = _examples(rejected, name)
         yield TaggedOutput(TALLY, Tally(counters, last_timestamp=last, examples=examples))
-        yield from rejected_lines(unit.path, rejected, self._spill, name=name)
+        yield from rejected_lines(name, rejected, self._spill)
         places = np.linspace(0, clean.num_rows, _SAMPLES_PER_BATCH, endpoint=False, dtype=np.int64)
         if clean.num_rows:
             yield TaggedOutput(SAMPLES, clean["track_id"].take(pa.array(places)).to_pylist())
 
     def _kept(self, checked: CheckedListens, unit: Unit) -> pa.Table:
         if self._keeps_origin:
-            return with_origin(checked.clean, unit.path, checked.rows)
+            return with_origin(checked.clean, self._ids.name(unit.path), checked.rows)
         return with_dictionaries(checked.clean)
 
     def _placed(self, tables: list[pa.Table]) -> Iterator[tuple[int, Part]]:
@@ -146,7 +146,7 @@ class ReadUsers(beam.DoFn):
         name = self._ids.name(path)
         examples = _examples(rejected, name)
         yield TaggedOutput(TALLY, Tally(counters, examples=examples))
-        yield from rejected_lines(path, rejected, self._spill, name=name)
+        yield from rejected_lines(name, rejected, self._spill)
         buckets = dict(split_by_bucket(table, self._num_buckets))
         yield from zip(buckets, self._spill.put(list(map(to_bytes, buckets.values()))), strict=True)
 
@@ -170,11 +170,11 @@ def _examples(rejected: Iterable[RejectedRow], name: str) -> dict[str, Example]:
 
 
 def rejected_lines(
-    path: str, rejected: Iterable[RejectedRow], spill: Spill, *, name: str
+    name: str, rejected: Iterable[RejectedRow], spill: Spill
 ) -> Iterator[TaggedOutput]:
-    """One part of all rejected rows of a batch, in the file's order."""
+    """One part of all rejected rows of a batch, in the order of the file of that name."""
     lines = sorted((row.row, json.dumps(row.to_dict(name), ensure_ascii=False)) for row in rejected)
     if lines:
         data = "".join(f"{line}\n" for _, line in lines).encode("utf-8", "backslashreplace")
         first_row, _ = lines[0]
-        yield TaggedOutput(REJECTED_LINES, (path, (first_row, *spill.put([data]))))
+        yield TaggedOutput(REJECTED_LINES, (name, (first_row, *spill.put([data]))))

@@ -152,8 +152,8 @@ class SequenceUsers(beam.DoFn):
         counters = {REJECTED + TOO_LATE: listens.num_rows, DEVICES_OTHER: -int(other)}
         count(counters)
         yield TaggedOutput(TALLY, Tally(counters))
-        for path, rows in late_rows(listens, self._ids.hasher()):
-            yield from rejected_lines(path, rows, self._spill, name=self._ids.name(path))
+        for name, rows in late_rows(listens, self._ids.hasher()):
+            yield from rejected_lines(name, rows, self._spill)
 
 
 def unpickled(part: Part) -> Any:

@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 from absl import logging
 
 from beam_pipelines.rules.cut import by_user, cut
-from beam_pipelines.rules.hashing import StoredIds
 from beam_pipelines.rules.late import merged_rejected
 from beam_pipelines.rules.older import Older, OlderShard
 from beam_pipelines.rules.spill import Part, Spill, from_bytes, load, load_array, load_pieces
@@ -255,17 +254,13 @@ class WriteRejected(beam.DoFn):
     With an older output, the rows of different parts may alternate.
     """
 
-    def __init__(
-        self, directory: str, inputs: Inputs, *, ids: StoredIds, older: Older | None = None
-    ) -> None:
+    def __init__(self, directory: str, inputs: Inputs, *, older: Older | None = None) -> None:
         self._directory = Path(directory)
         self._inputs = inputs
-        self._ids = ids
         self._older = older
 
     def process(self, element: tuple[str, Iterable[tuple[int, Part]]]) -> None:
-        path, parts = element
-        name = self._ids.name(path)
+        name, parts = element
         lines = (load(part) for _, part in sorted(parts, key=itemgetter(0)))
         write_whole(
             self._directory / self._inputs.rejected_name(name),

@@ -2,10 +2,6 @@
 
 import dataclasses
 import json
-import os
-import random
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,15 +20,10 @@ from tests.entry_points import run as run_command
 
 from .files import write_bytes, write_csv, write_json_lines, write_parquet
 from .logs import Row, random_rows
+from .traces import Kept, found, unlike
 
 KEY = b"a key of the test, of no other use"
 DAY = 86_400
-
-
-def unlike(id: str) -> str:
-    """An id that cannot stand anywhere by chance, nor be compressed away."""
-    rng = random.Random(id)
-    return "".join(rng.choice("abcdefghijklmnopqrstuvwxyzüéλ🎧") for _ in range(24))
 
 
 @pytest.fixture(scope="module")
@@ -98,51 +89,6 @@ def config(folder: Path, output: Path, **options) -> SessionizeConfig:
 def run(folder: Path, output: Path, **options) -> SessionsDirectory:
     sessionize(config(folder, output, **options))
     return open_sessions(output)
-
-
-class Kept:
-    """Copies of all files that were removed in the course of a run."""
-
-    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.root = root
-        self._remove_tree, self._remove = shutil.rmtree, os.unlink
-        monkeypatch.setattr(shutil, "rmtree", self.remove_tree)
-        monkeypatch.setattr(os, "unlink", self.remove)
-        monkeypatch.setattr(os, "remove", self.remove)
-
-    def remove_tree(self, path, *args, **kwargs) -> None:
-        if Path(path).is_dir():
-            shutil.copytree(path, self.root / str(len(list(self.root.iterdir()))))
-        self._remove_tree(path, *args, **kwargs)
-
-    def remove(self, path, **kwargs) -> None:
-        if "dir_fd" not in kwargs:
-            shutil.copy(path, self.root / str(len(list(self.root.iterdir()))))
-        self._remove(path, **kwargs)
-
-
-def everything(*roots: Path) -> Iterator[tuple[Path, bytes]]:
-    for root in roots:
-        for path in root.rglob("*"):
-            yield path, str(path.relative_to(root)).encode()
-            if path.is_file():
-                yield path, path.read_bytes()
-
-
-def forms(id: str) -> list[bytes]:
-    """In which an id may stand somewhere, whole; UTF-8 also percent- or backslash-escaped."""
-    text = [id, json.dumps(id)[1:-1], repr(id)[1:-1], ascii(id)[1:-1], repr(id.encode())[2:-1]]
-    return [*(form.encode() for form in text), id.encode("utf-16-le"), id.encode("utf-16-be")]
-
-
-def found(ids: list[str], *roots: Path) -> dict[str, set[str]]:
-    """The ids that are somewhere below the roots, and in which files."""
-    where: dict[str, set[str]] = {}
-    for path, data in everything(*roots):
-        for id in ids:
-            if any(form in data for form in forms(id)):
-                where.setdefault(id, set()).add(path.name)
-    return where
 
 
 @pytest.fixture(scope="module")
@@ -295,7 +241,7 @@ def test_a_raw_id_asked_for_is_refused_without_being_repeated(hashed, ids):
 # Users in the names of folders -------------------------------------------------------------------
 
 
-def test_folders_that_are_users_are_named_nowhere(tmp_path, caplog, capfd):
+def test_folders_that_are_users_are_named_nowhere(tmp_path, monkeypatch, caplog, capfd):
     """A Spotify export: a folder a user; files without listens and a damaged one among them."""
     users = [unlike("ada"), unlike("bob")]
     play = {"ts": "2019-04-01T10:00:00Z", "ms_played": 1000, "spotify_track_uri": "spotify:track:x"}
@@ -322,6 +268,18 @@ def test_folders_that_are_users_are_named_nowhere(tmp_path, caplog, capfd):
     hashes = sorted(hash_id(user, KEY, "user_id").encode() for user in users)
     assert sorted(read_all(sessions).user_id) == hashes
     assert "file 2 of 4 of --listens has no listens" in caplog.text
+
+    newer = tmp_path / "newer" / users[0] / "Streaming_History_Audio_2020.json"
+    newer.parent.mkdir(parents=True)
+    newer.write_text(json.dumps([{**play, "ts": "2020-01-01T10:00:00Z"}, 1]))
+    (tmp_path / "kept").mkdir()
+    append = dataclasses.replace(options, listens=(str(newer.parent.parent),), append=True)
+    with monkeypatch.context() as patch:
+        Kept(tmp_path / "kept", patch)
+        sessionize(append)
+    assert len(list((tmp_path / "kept").rglob("*"))) > 3
+    assert found(users, tmp_path / "output", tmp_path / "kept") == {}
+    assert open_sessions(options.output).manifest.counters["kept"] == 3
 
     path = tmp_path / "exports" / users[0] / "Streaming_History_Audio_2019.json"
     path.write_text('[{"ts": 1}')
