@@ -31,6 +31,11 @@ _BYTES_PER_ENTRY: Final = 100
 """Of a distinct track of a bucket, while the tracks of all buckets are merged."""
 
 
+_LISTENS_PER_RANGE: Final = 2**19
+_RANGES_FOR_SPEED: Final = 16
+"""The table of a range's tracks should fit a processor's cache; but to tell the range of a track
+takes longer with every range."""
+
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 
@@ -78,10 +83,12 @@ def plan_memory(
 ) -> MemoryPlan:
     """Buckets and ranges so small that a thread's share of the memory is enough for one."""
     share = _budget(max_memory_mb) // threads // _UNEVEN
+    # Every listen may be of a track of its own.
+    that_fit = ceil(num_listens * _BYTES_PER_ENTRY / share)
+    of_a_cache = min(ceil(num_listens / _LISTENS_PER_RANGE), _RANGES_FOR_SPEED)
     return MemoryPlan(
         fan=max(1, ceil(num_listens * _BYTES_PER_LISTEN / share / num_shards)),
-        # Every listen may be of a track of its own.
-        num_ranges=max(2 * threads, ceil(num_listens * _BYTES_PER_ENTRY / share)),
+        num_ranges=max(2 * threads, of_a_cache, that_fit),
     )
 
 
