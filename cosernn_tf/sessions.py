@@ -248,9 +248,9 @@ def sessionize(
     kept = place < MAX_TRACKS_PER_SESSION
 
     shape = (len(first), MAX_TRACKS_PER_SESSION)
-    track = np.full(shape, TRACK_PADDING, np.int64)
+    track = np.full(shape, TRACK_PADDING, listens.track.dtype)
     track[session_of_listen[kept], place[kept]] = listens.track[kept]
-    skip = np.full(shape, SKIPPED_PADDING, np.int64)
+    skip = np.full(shape, SKIPPED_PADDING, np.int8)
     skip[session_of_listen[kept], place[kept]] = skipped[kept]
 
     start = listens.timestamp[first]
@@ -289,12 +289,16 @@ def recode(table: SessionTable, *, track: np.ndarray, stream_source: np.ndarray)
         track: (codes,) new value of each track code; padding stays.
         stream_source: (codes,) new value of each stream-source code; null becomes 0, unknown.
     """
-    # Padding and null, -1, read the value appended at the end.
     return dataclasses.replace(
         table,
-        track=np.append(track, TRACK_PADDING)[table.track],
-        stream_source=np.append(stream_source, 0)[table.stream_source],
+        track=_appended(track, TRACK_PADDING)[table.track],
+        stream_source=_appended(stream_source, 0)[table.stream_source],
     )
+
+
+def _appended(values: np.ndarray, last: int) -> np.ndarray:
+    """With a value at the end, which padding and null, -1, read."""
+    return np.append(values, values.dtype.type(last))
 
 
 def shard_of(user_ids: Iterable[str | bytes], num_shards: int) -> np.ndarray:

@@ -4,7 +4,7 @@ import io
 import os
 import struct
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -35,8 +35,8 @@ class Spill:
 
     directory: str | None = None
 
-    def put(self, parts: Sequence[Any]) -> list[Part]:
-        """Puts parts away, bytes or what holds them; `load` gets them back.
+    def put(self, parts: Iterable[Any]) -> list[Part]:
+        """Puts parts away, bytes or what holds them, one after the other; `load` gets them back.
 
         One file holds all of a call's.
         """

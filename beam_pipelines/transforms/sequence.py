@@ -1,6 +1,5 @@
 """From the listens of a bucket to the session sequences of its users."""
 
-import dataclasses
 import pickle
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -126,9 +125,7 @@ class SequenceUsers(beam.DoFn):
         )
         yield TaggedOutput(SOURCES, to_bytes(counts.stream_sources))
         order, ranges = split_by_range(counts.tracks, splitters)
-        coded = CodedSessions(
-            _compact(sessions.table), order.astype(np.int32), bucket.stream_source
-        )
+        coded = CodedSessions(sessions.table, order.astype(np.int32), bucket.stream_source)
         kept = None
         if self._keeps_state:
             kept = retain(
@@ -226,10 +223,3 @@ def ages_of(
         "users_duplicates": rows - len(found),
         "users_without_listens": len(found) - listening,
     }
-
-
-def _compact(table: SessionTable) -> SessionTable:
-    """The same values in a quarter of the bytes, for the way to the next step."""
-    return dataclasses.replace(
-        table, track=table.track.astype(np.int32), skipped=table.skipped.astype(np.int8)
-    )

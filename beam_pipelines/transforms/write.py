@@ -8,6 +8,7 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -39,6 +40,7 @@ from cosernn_tf.errors import UserError
 from cosernn_tf.records import framed_records
 from cosernn_tf.schema import DEVICES
 from cosernn_tf.sessions import recode
+from cosernn_tf.table import SessionTable, in_blocks
 from cosernn_tf.workspace import (
     DEVICE_VOCABULARY,
     STREAM_SOURCE_VOCABULARY,
@@ -50,6 +52,8 @@ REPORT: Final = "report.json"
 """What the steps say of what they wrote; read and removed by the job."""
 
 _PROGRESS_SECONDS: Final = 5
+_SESSIONS_AT_ONCE: Final = 2**15
+"""Of whole users, that are made records, which takes some kilobytes for each."""
 _TRACKS_AT_ONCE: Final = 2**20
 """Rows of a row group of the vocabulary."""
 
@@ -133,12 +137,11 @@ class WriteShard(beam.DoFn):
             num_tracks=vocabulary.num_tracks,
             num_stream_sources=vocabulary.num_stream_sources,
         )
-        records = framed_records(table)
-        (placed,) = self._spill.put([records.data])
+        lengths: list[np.ndarray] = []
+        parts = self._spill.put(_records_in_blocks(table, lengths))
         return BucketRecords(
             user_id=table.user_id,
-            length=np.diff(records.splits),
-            part=placed,
+            blocks=tuple(zip(parts, lengths, strict=True)),
             num_sessions=table.num_sessions,
             cells=cells,
             retained=sequenced.retained,
@@ -166,10 +169,8 @@ class BucketRecords:
 
     user_id: np.ndarray
     """(users,) object: bytes, ascending."""
-    length: np.ndarray
-    """(users,) int64 bytes of each user's record."""
-    part: Part
-    """All of them."""
+    blocks: tuple[tuple[Part, np.ndarray], ...]
+    """The records of some users after the others, and the length of each, bytes."""
     num_sessions: int
     cells: pa.Table
     """What was cut from them, of `cut.CUT_SCHEMA`."""
@@ -177,12 +178,23 @@ class BucketRecords:
     """As of `Sequenced`."""
 
 
+def _records_in_blocks(table: SessionTable, lengths: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """The records of some users at a time; fills `lengths` with those of each block's records."""
+    for block in in_blocks([table], max_sessions=_SESSIONS_AT_ONCE):
+        records = framed_records(block)
+        lengths.append(np.diff(records.splits))
+        yield records.data
+
+
 def in_order_of_users(buckets: Sequence[BucketRecords]) -> Iterator[bytes]:
     """The records of all buckets in the order of the users, each read when its turn comes."""
     owner = np.repeat(np.arange(len(buckets)), [len(bucket.user_id) for bucket in buckets])
     order = np.argsort(np.concatenate([bucket.user_id for bucket in buckets]), kind="stable")
     # A bucket's own are in order, so that it is read once through.
-    records = [load_pieces(bucket.part, bucket.length.tolist()) for bucket in buckets]
+    records = [
+        chain.from_iterable(load_pieces(part, lengths.tolist()) for part, lengths in bucket.blocks)
+        for bucket in buckets
+    ]
     for number in owner[order].tolist():
         yield next(records[number])
 
