@@ -6,9 +6,10 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from beam_pipelines.rules.cut import CUT_SCHEMA, restore
-from beam_pipelines.rules.retained import Reopened
+from beam_pipelines.rules.retained import Reopened, of_bucket
 from beam_pipelines.rules.state import (
     CUT_TRACKS,
     STREAM_SOURCES,
@@ -19,7 +20,7 @@ from beam_pipelines.rules.state import (
 )
 from cosernn_tf.dataset import checked_shard
 from cosernn_tf.record_reader import read_records
-from cosernn_tf.sessions import recode, shard_of
+from cosernn_tf.sessions import recode
 from cosernn_tf.table import SessionTable, extend
 from cosernn_tf.workspace import Manifest, SessionsDirectory
 
@@ -66,9 +67,10 @@ class Older:
     def reopened(self, bucket: int, num_buckets: int) -> Reopened:
         """The users of a bucket, which is a part of a shard."""
         name = listens_name(bucket % self.num_shards, self.num_shards)
-        validation_start = self.manifest.split.validation_start
-        shard = Reopened.of(from_parquet(self.sessions.state(name)), validation_start)
-        return shard.select(shard_of(shard.user_id.to_pylist(), num_buckets) == bucket)
+        with pq.ParquetFile(pa.BufferReader(self.sessions.state(name))) as file:
+            row_groups = map(file.read_row_group, range(file.num_row_groups))
+            listens = of_bucket(row_groups, bucket, num_buckets)
+        return Reopened.of(listens, self.manifest.split.validation_start)
 
     def shard(
         self, number: int, *, track_rows: np.ndarray, source_rows: np.ndarray

@@ -6,6 +6,7 @@ boundaries of the splits only move on, and nothing that is listened to later cha
 listens from there on are retained, so that newer ones can join them exactly.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_pipelines.rules.checks import CLEAN_SCHEMA
+from beam_pipelines.rules.spill import Part, Spill, from_bytes, load, to_bytes
 from cosernn_tf.schema import AGE_UNKNOWN
-from cosernn_tf.sessions import NULL, Sessions
+from cosernn_tf.sessions import NULL, Sessions, shard_of
 from cosernn_tf.table import SessionTable
 
 RETAINED_SCHEMA: Final = pa.schema(
@@ -27,6 +29,8 @@ RETAINED_SCHEMA: Final = pa.schema(
 )
 """Clean listens in order, without duplicates; of each user also the age, and when the last of the
 frozen sessions ended, UTC seconds, `NULL` where none is frozen."""
+
+_ROWS_AT_ONCE: Final = 2**16
 
 
 def first_reopened(table: SessionTable, validation_start: int) -> np.ndarray:
@@ -76,6 +80,75 @@ def retain(
 
 
 @dataclass(frozen=True)
+class RetainedParts:
+    """What a bucket retains, put away in parts."""
+
+    listens_of_user: np.ndarray
+    """(users,) int64, of the users in order: how many each has."""
+    parts: tuple[Part, ...]
+    """Arrow IPC of `RETAINED_SCHEMA`, some rows after the others."""
+
+    @classmethod
+    def of(cls, listens: pa.Table, spill: Spill) -> "RetainedParts":
+        ends = pc.run_end_encode(listens["user_id"].combine_chunks()).run_ends.to_numpy()
+        slices = (
+            listens.slice(start, _ROWS_AT_ONCE)
+            for start in range(0, listens.num_rows, _ROWS_AT_ONCE)
+        )
+        return cls(np.diff(ends, prepend=0), tuple(spill.put(map(to_bytes, slices))))
+
+
+def retained_in_order(
+    buckets: Sequence[RetainedParts], owners: np.ndarray, *, rows_at_once: int
+) -> Iterator[pa.Table]:
+    """What all buckets retain in the order of the users, in tables of whole users.
+
+    Where a table ends does not depend on the buckets.
+
+    Args:
+        buckets: Each of its own users.
+        owners: (users of all,) the bucket of each user, the users in order.
+        rows_at_once: About so many are in a table.
+    """
+    counts = np.empty(len(owners), np.int64)
+    for number, bucket in enumerate(buckets):
+        counts[owners == number] = bucket.listens_of_user
+    left = [_Reader(bucket.parts) for bucket in buckets]
+    first = np.cumsum(counts) - counts
+    tables = first // rows_at_once
+    for users in np.split(np.arange(len(owners)), np.flatnonzero(np.diff(tables)) + 1):
+        of_bucket = np.bincount(owners[users], counts[users], minlength=len(buckets))
+        found = [left[b].take(int(of_bucket[b])) for b in np.flatnonzero(of_bucket).tolist()]
+        table = pa.concat_tables(found or [RETAINED_SCHEMA.empty_table()])
+        # Of one bucket they are in order, and the sort is stable.
+        yield table.take(pc.sort_indices(table["user_id"])) if len(found) > 1 else table
+
+
+class _Reader:
+    """Rows of parts, some at a time."""
+
+    def __init__(self, parts: Iterable[Part]) -> None:
+        self._parts = iter(parts)
+        self._held = RETAINED_SCHEMA.empty_table()
+
+    def take(self, count: int) -> pa.Table:
+        while self._held.num_rows < count:
+            self._held = pa.concat_tables([self._held, from_bytes(load(next(self._parts)))])
+        rows, self._held = self._held.slice(0, count), self._held.slice(count)
+        return rows
+
+
+def of_bucket(tables: Iterable[pa.Table], bucket: int, num_buckets: int) -> pa.Table:
+    """The rows of the users of a bucket; of tables that need not fit into memory together."""
+    own = [RETAINED_SCHEMA.empty_table()]
+    for listens in tables:
+        users = listens["user_id"].combine_chunks().dictionary_encode()
+        is_own = shard_of(users.dictionary.to_pylist(), num_buckets) == bucket
+        own.append(listens.filter(pa.array(is_own[users.indices.to_numpy()])))
+    return pa.concat_tables(own).combine_chunks()
+
+
+@dataclass(frozen=True)
 class Reopened:
     """The users that a run before has left, where newer listens go on."""
 
@@ -106,18 +179,6 @@ class Reopened:
             columns["previous_end"],
             columns["user_age"],
             validation_start,
-        )
-
-    def select(self, chosen: np.ndarray) -> "Reopened":
-        """Some of the users; `chosen` is (users,) bool."""
-        of_listens = chosen[self._rows(self.listens["user_id"].combine_chunks())]
-        return Reopened(
-            self.listens.filter(pa.array(of_listens)),
-            self.user_id.filter(pa.array(chosen)),
-            self.since[chosen],
-            self.previous_end[chosen],
-            self.user_age[chosen],
-            self.validation_start,
         )
 
     def is_too_late(self, listens: pa.Table) -> np.ndarray:

@@ -15,7 +15,7 @@ from beam_pipelines.rules.buckets import Bucket, bucket_of, gather_bucket, gathe
 from beam_pipelines.rules.hashing import StoredIds
 from beam_pipelines.rules.late import ORIGIN_SCHEMA, TOO_LATE, late_rows
 from beam_pipelines.rules.older import Older
-from beam_pipelines.rules.retained import NOBODY, retain
+from beam_pipelines.rules.retained import NOBODY, RetainedParts, retain
 from beam_pipelines.rules.spill import Part, Spill, from_bytes, load, to_bytes
 from beam_pipelines.rules.tally import DEVICES_OTHER, DUPLICATES, KEPT, REJECTED, Tally
 from beam_pipelines.rules.vocabulary import count_values, split_by_range
@@ -48,8 +48,8 @@ class Sequenced:
 
     coded: Part
     """Pickled `CodedSessions`."""
-    retained: Part | None
-    """Arrow IPC of the listens to retain (`rules.retained`), if state is kept."""
+    retained: RetainedParts | None
+    """If state is kept."""
 
 
 class SequenceUsers(beam.DoFn):
@@ -138,7 +138,7 @@ class SequenceUsers(beam.DoFn):
         table, *counted = self._spill.put([pickle.dumps(coded), *map(to_bytes, ranges.values())])
         for range_number, part in zip(ranges, counted, strict=True):
             yield TaggedOutput(COUNTS, (range_number, (number, part)))
-        placed = None if kept is None else self._spill.put([to_bytes(kept)])[0]
+        placed = None if kept is None else RetainedParts.of(kept, self._spill)
         yield number % self._num_shards, (number, Sequenced(table, placed))
 
     def _too_late(self, listens: pa.Table) -> Iterator[TaggedOutput]:

@@ -16,13 +16,13 @@ from typing import Any, BinaryIO, Final
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from absl import logging
 
 from beam_pipelines.rules.cut import by_user, cut
 from beam_pipelines.rules.late import merged_rejected
 from beam_pipelines.rules.older import Older, OlderShard
+from beam_pipelines.rules.retained import RETAINED_SCHEMA, RetainedParts, retained_in_order
 from beam_pipelines.rules.spill import Part, Spill, from_bytes, load, load_array, load_pieces
 from beam_pipelines.rules.state import (
     CUT_TRACKS,
@@ -56,6 +56,8 @@ _SESSIONS_AT_ONCE: Final = 2**15
 """Of whole users, that are made records, which takes some kilobytes for each."""
 _TRACKS_AT_ONCE: Final = 2**20
 """Rows of a row group of the vocabulary."""
+_LISTENS_AT_ONCE: Final = 2**17
+"""About so many are in a row group of retained listens."""
 
 
 def shard_name(number: int, num_shards: int) -> str:
@@ -103,7 +105,8 @@ class WriteShard(beam.DoFn):
             for bucket, sequenced in sorted(inputs[SESSIONS], key=itemgetter(0))
         ]
         name = shard_name(number, self._num_shards)
-        written = write_whole(self._directory / name, in_order_of_users(buckets))
+        owners = owners_in_order([bucket.user_id for bucket in buckets])
+        written = write_whole(self._directory / name, records_in_order(buckets, owners))
         logging.log_every_n_seconds(logging.INFO, "Wrote %s", _PROGRESS_SECONDS, name)
         yield {
             "shard": {
@@ -113,7 +116,7 @@ class WriteShard(beam.DoFn):
                 "sha256": written.sha256,
             },
             "bytes": written.length,
-            "state": self._write_state(number, buckets),
+            "state": self._write_state(number, buckets, owners),
         }
 
     def _serialize(
@@ -147,20 +150,21 @@ class WriteShard(beam.DoFn):
             retained=sequenced.retained,
         )
 
-    def _write_state(self, number: int, buckets: Sequence["BucketRecords"]) -> dict[str, str]:
+    def _write_state(
+        self, number: int, buckets: Sequence["BucketRecords"], owners: np.ndarray
+    ) -> dict[str, str]:
         """The files that a later run needs, if state is kept, and their checksums."""
-        parts = [from_bytes(load(b.retained)) for b in buckets if b.retained is not None]
-        if not parts:
+        retained = [bucket.retained for bucket in buckets if bucket.retained is not None]
+        if not retained:
             return {}
-        retained = pa.concat_tables(parts)
-        if len(parts) > 1:
-            # Of one bucket they are in order, and the sort is stable.
-            retained = retained.take(pc.sort_indices(retained["user_id"]))
-        files = {listens_name(number, self._num_shards): retained}
+        (self._directory / STATE).mkdir(exist_ok=True)
+        name = listens_name(number, self._num_shards)
+        tables = retained_in_order(retained, owners, rows_at_once=_LISTENS_AT_ONCE)
+        state = {name: write_parquet(self._directory / name, tables, RETAINED_SCHEMA).sha256}
         cells = by_user(bucket.cells for bucket in buckets)
         if cells.num_rows:
-            files[cut_name(number, self._num_shards)] = cells
-        return write_state(self._directory, files)
+            state |= write_state(self._directory, {cut_name(number, self._num_shards): cells})
+        return state
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,7 @@ class BucketRecords:
     num_sessions: int
     cells: pa.Table
     """What was cut from them, of `cut.CUT_SCHEMA`."""
-    retained: Part | None
+    retained: RetainedParts | None
     """As of `Sequenced`."""
 
 
@@ -186,16 +190,24 @@ def _records_in_blocks(table: SessionTable, lengths: list[np.ndarray]) -> Iterat
         yield records.data
 
 
-def in_order_of_users(buckets: Sequence[BucketRecords]) -> Iterator[bytes]:
+def owners_in_order(user_ids: Sequence[np.ndarray]) -> np.ndarray:
+    """(users of all,) which of the buckets each user is in, the users in order.
+
+    Args:
+        user_ids: Of each bucket, ascending.
+    """
+    owners = np.repeat(np.arange(len(user_ids)), [len(user_id) for user_id in user_ids])
+    return owners[np.argsort(np.concatenate(user_ids), kind="stable")]
+
+
+def records_in_order(buckets: Sequence[BucketRecords], owners: np.ndarray) -> Iterator[bytes]:
     """The records of all buckets in the order of the users, each read when its turn comes."""
-    owner = np.repeat(np.arange(len(buckets)), [len(bucket.user_id) for bucket in buckets])
-    order = np.argsort(np.concatenate([bucket.user_id for bucket in buckets]), kind="stable")
     # A bucket's own are in order, so that it is read once through.
     records = [
         chain.from_iterable(load_pieces(part, lengths.tolist()) for part, lengths in bucket.blocks)
         for bucket in buckets
     ]
-    for number in owner[order].tolist():
+    for number in owners.tolist():
         yield next(records[number])
 
 
@@ -235,13 +247,8 @@ class WriteVocabulary(beam.DoFn):
 
     def _write_tracks(self, name: str, vocabulary: Vocabulary, start: int, end: int) -> "Written":
         """Those of the rows `start:end`."""
-        with (
-            whole_file(self._directory / name) as file,
-            pq.ParquetWriter(file, TRACK_SCHEMA, compression="zstd") as writer,
-        ):
-            for table in self._tracks(vocabulary, start, end):
-                writer.write_table(table, row_group_size=_TRACKS_AT_ONCE)
-        return file.written
+        tables = self._tracks(vocabulary, start, end)
+        return write_parquet(self._directory / name, tables, TRACK_SCHEMA)
 
     def _tracks(self, vocabulary: Vocabulary, start: int, end: int) -> Iterator[pa.Table]:
         if start == end:
@@ -339,6 +346,17 @@ def write_whole(path: Path, blocks: Iterable[bytes]) -> Written:
     with whole_file(path) as file:
         for block in blocks:
             file.write(block)
+    return file.written
+
+
+def write_parquet(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> Written:
+    """Writes such a Parquet file, a row group for each table."""
+    with (
+        whole_file(path) as file,
+        pq.ParquetWriter(file, schema, compression="zstd") as writer,
+    ):
+        for table in tables:
+            writer.write_table(table, row_group_size=max(table.num_rows, 1))
     return file.written
 
 

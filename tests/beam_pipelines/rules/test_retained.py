@@ -1,13 +1,27 @@
 """What is retained, row by row, and where users are reopened."""
 
+import collections
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from beam_pipelines.rules import retained
 from beam_pipelines.rules.buckets import gather_bucket
 from beam_pipelines.rules.checks import CLEAN_SCHEMA, check_listens
-from beam_pipelines.rules.retained import NOBODY, RETAINED_SCHEMA, Reopened, first_reopened, retain
+from beam_pipelines.rules.retained import (
+    NOBODY,
+    RETAINED_SCHEMA,
+    Reopened,
+    RetainedParts,
+    first_reopened,
+    of_bucket,
+    retain,
+    retained_in_order,
+)
+from beam_pipelines.rules.spill import Spill
 from beam_pipelines.transforms.sequence import sequence_bucket
+from cosernn_tf.sessions import shard_of
 from cosernn_tf.table import SessionTable
 from tests.workspaces import random_table
 
@@ -107,9 +121,37 @@ def test_only_what_would_change_a_frozen_session_is_too_late(reopened):
     ]
 
 
-def test_some_users(reopened):
-    some = reopened.select(np.array([False, True, True]))
-    assert some.user_id.to_pylist() == ["b", "c"]
-    assert some.listens["timestamp"].to_pylist() == [40, 60, 50]
-    assert some.previous_ends(np.array(["a", "b"], object)).tolist() == [-1, 7]
-    assert some.was_counted.tolist() == [True, True, False]
+def test_a_bucket_has_the_listens_of_its_users(reopened):
+    halves = [reopened.listens.slice(0, 2), reopened.listens.slice(2)]
+    found = [of_bucket(halves, bucket, 5) for bucket in range(5)]
+    for bucket, listens in enumerate(found):
+        assert listens.schema == RETAINED_SCHEMA
+        assert set(shard_of(listens["user_id"].to_pylist(), 5)) <= {bucket}
+    together = pa.concat_tables(found).sort_by(
+        [("user_id", "ascending"), ("timestamp", "ascending")]
+    )
+    assert together == reopened.listens
+    assert len({listens.num_rows for listens in found}) > 1
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 30, 10**6])
+def test_what_buckets_retain_is_joined_in_the_order_of_users(rows_at_once, tmp_path, monkeypatch):
+    monkeypatch.setattr(retained, "_ROWS_AT_ONCE", 7)
+    clean = check_listens(raw_listens(random_rows(4, users=14))).clean.sort_by("user_id")
+    rows = [*clean.columns, *(pa.array(np.arange(clean.num_rows)) for _ in range(2))]
+    listens = pa.table(rows, RETAINED_SCHEMA)
+    user_ids = sorted(set(listens["user_id"].to_pylist()), key=str.encode)
+    spill = Spill(str(tmp_path))
+    tables = {}
+    for num_buckets in (1, 4):
+        numbers = shard_of(user_ids, num_buckets)
+        buckets = [
+            RetainedParts.of(of_bucket([listens], bucket, num_buckets), spill)
+            for bucket in range(num_buckets)
+        ]
+        tables[num_buckets] = list(retained_in_order(buckets, numbers, rows_at_once=rows_at_once))
+        assert pa.concat_tables(tables[num_buckets]) == listens
+    assert [t.num_rows for t in tables[1]] == [t.num_rows for t in tables[4]]
+    most = max(collections.Counter(listens["user_id"].to_pylist()).values())
+    assert max(table.num_rows for table in tables[4]) < rows_at_once + most
+    assert (len(tables[4]) == 1) == (rows_at_once > listens.num_rows)
