@@ -48,7 +48,7 @@ def read_key(path: str | Path) -> bytes:
         key = file.read_bytes()
     except OSError as error:
         raise UserError(f"--hash_ids={path} cannot be read: {error.strerror}") from error
-    key = key.removesuffix(b"\n").removesuffix(b"\r")
+    key = key.removesuffix(b"\r\n" if key.endswith(b"\r\n") else b"\n")
     if len(key) < _MIN_KEY_BYTES:
         raise UserError(
             f"--hash_ids={path} has {len(key)} bytes, too few for a key, which must be random and "

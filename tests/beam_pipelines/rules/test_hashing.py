@@ -102,6 +102,7 @@ def test_of_a_rejected_row_only_hashes_and_numbers_are_kept():
         (KEY + b"\n", KEY),
         (KEY + b"\r\n", KEY),
         (KEY + b"\n\n", KEY + b"\n"),
+        (KEY + b"\r", KEY + b"\r"),
         (b" " + KEY + b" ", b" " + KEY + b" "),
         (bytes(range(200, 232)), bytes(range(200, 232))),
     ],
