@@ -43,12 +43,17 @@ def test_memory_of_a_process_also_when_it_has_given_it_back(tmp_path, idle):
 
 def test_memory_of_processes_adds_up(tmp_path, idle):
     each = (idle.peak_bytes + 150 * MEGA) // 2
-    child = _HOLD.format(bytes=each)
+    # Each holds its own until both have theirs, however long that takes.
+    child = f"held = bytearray(b'x') * {each}; print(flush=True); input()"
     code = f"""
-import subprocess, sys
-children = [subprocess.Popen([sys.executable, "-c", {child!r}]) for _ in range(2)]
+import subprocess, sys, time
+pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+children = [subprocess.Popen([sys.executable, "-c", {child!r}], **pipes) for _ in range(2)]
 for process in children:
-    process.wait()
+    process.stdout.readline()
+time.sleep(0.5)
+for process in children:
+    process.communicate(b"\\n")
 """
     found = run(code, tmp_path)
     assert found.peak_bytes > 2 * each > idle.peak_bytes + 100 * MEGA

@@ -229,7 +229,7 @@ def test_a_run_that_fails_leaves_the_older_log_as_it_was(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("beam_pipelines.synthetic.log.write_playlists", full_disk)
-    with pytest.raises(UserError, match="No space left on device"):
+    with pytest.raises(UserError, match="the disk is full"):
         synthesize(dataclasses.replace(SMALL, seed=6), log, progress=False, overwrite=True)
     assert contents(log) == before
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
