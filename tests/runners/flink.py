@@ -4,7 +4,8 @@
                                                                   │
     worker processes (Python) ◀─────────start───────── Flink task managers
 
-All of it listens on the loopback interface only, on ports that are free.
+Flink and the job server are told to keep to the loopback interface, on ports that are free. Beam's
+services for workers listen on all: the make target has a network of its own for them.
 """
 
 import contextlib
