@@ -200,10 +200,8 @@ def flink_cluster(
     with contextlib.ExitStack() as stack:
         servers: list[Server] = []
 
-        def start(name: str, command: list[object], **environment: str) -> None:
-            servers.append(
-                stack.enter_context(server(name, command, folder=folder, environment=environment))
-            )
+        def start(name: str, command: list[object]) -> None:
+            servers.append(stack.enter_context(server(name, command, folder=folder)))
 
         main = f"{runtime}.entrypoint.StandaloneSessionClusterEntrypoint"
         start("job-manager", _java(jars, main, *flink, heap="512m"))

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -59,20 +59,13 @@ def _end_with_parent() -> None:
 
 
 @contextlib.contextmanager
-def server(
-    name: str,
-    command: Sequence[object],
-    *,
-    folder: Path,
-    environment: Mapping[str, str] | None = None,
-) -> Iterator[Server]:
+def server(name: str, command: Sequence[object], *, folder: Path) -> Iterator[Server]:
     """Runs a command until the block ends; it prints to `folder`/`name`.log."""
     log = folder / f"{name}.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
             list(map(str, command)),
             cwd=folder,
-            env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

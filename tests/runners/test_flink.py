@@ -21,7 +21,7 @@ JARS = os.environ.get("FLINK_JARS", "")
 
 pytestmark = [
     pytest.mark.skipif(
-        not list(Path(JARS).glob("beam-runners-flink-*.jar")) if JARS else True,
+        not JARS or not list(Path(JARS).glob("beam-runners-flink-*.jar")),
         reason="no jars of Flink: `make flink-test` fetches them and runs this",
     ),
     pytest.mark.skipif(shutil.which("java") is None, reason="Java is not installed"),
