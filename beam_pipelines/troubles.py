@@ -26,7 +26,7 @@ def told_once() -> Iterator[None]:
     """
     logging.getLogger("apache_beam.runners").setLevel(logging.CRITICAL)
     # Arrow's parser of CSV complains of a row that it cannot show, and has the file fail for it.
-    sys.unraisablehook = _leave_out_unicode
+    before, sys.unraisablehook = sys.unraisablehook, _leave_out_unicode
     try:
         with contextlib.redirect_stderr(_WithoutTracebacks(sys.stderr)):
             yield
@@ -37,6 +37,8 @@ def told_once() -> Iterator[None]:
             if number in DISK_TROUBLES:
                 raise OSError(number, os.strerror(number)) from error
         raise
+    finally:
+        sys.unraisablehook = before
 
 
 def _leave_out_unicode(error: "sys.UnraisableHookArgs") -> None:

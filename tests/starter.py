@@ -13,9 +13,11 @@ from pathlib import Path
 
 from .entry_points import Result
 
+_SECONDS_TO_WAIT = 120
+
 _SERVER = textwrap.dedent(
     """
-    import json, os, runpy, sys
+    import faulthandler, json, os, runpy, sys
     from importlib import import_module
 
     for name in json.loads(sys.stdin.readline()):
@@ -34,6 +36,7 @@ _SERVER = textwrap.dedent(
                 file = os.open(call["output"] + name, os.O_WRONLY)
                 os.dup2(file, stream)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            faulthandler.enable()
             exec(call["before"])
             sys.argv = [call["module"], *call["arguments"]]
             runpy.run_module(call["module"], run_name="__main__", alter_sys=True)
@@ -58,14 +61,20 @@ class Started:
 
     def halt_when(self, is_so: Callable[[], bool]) -> bool:
         """Halts it while it is so; False if it has ended, or it was so for too short a time."""
-        while not is_so():
-            if self._state == "Z":
-                return False
-            time.sleep(0.0005)
+        self._wait_until(lambda: is_so() or self._state == "Z")
+        if self._state == "Z":
+            return False
         os.killpg(self.pid, signal.SIGSTOP)
-        while self._state not in "TZ":
-            time.sleep(0.0005)
+        self._wait_until(lambda: self._state in "TZ")
         return is_so()
+
+    def _wait_until(self, is_so: Callable[[], bool]) -> None:
+        end = time.monotonic() + _SECONDS_TO_WAIT
+        while not is_so():
+            if time.monotonic() > end:
+                # Where its threads are, it then says.
+                raise AssertionError(f"nothing happens: {self.end(signal.SIGABRT)}")
+            time.sleep(0.0005)
 
     def end(self, number: int) -> Result:
         """Sends a signal to the group, and waits."""

@@ -21,7 +21,7 @@ from beam_pipelines.rules.parsing import parse_int, parse_text
 from beam_pipelines.rules.rows import RawListens, RejectedRow
 from beam_pipelines.sources.base import ROWS_PER_BATCH
 from beam_pipelines.sources.delimited import read_delimited, read_first_rows, read_header
-from beam_pipelines.sources.files import suffix_of, unreadable
+from beam_pipelines.sources.files import check_unchanged, suffix_of, unreadable, version_of
 from cosernn_tf.errors import UserError
 from cosernn_tf.schema import AGE_UNKNOWN, USER_SCHEMA
 
@@ -62,11 +62,15 @@ def read_users(path: str, hasher: IdHasher | None = None) -> Iterator[Users]:
     """The users of a file, batch by batch, their ids hashed if there is a hasher.
 
     Raises:
-        UserError: The file is damaged.
+        UserError: The file is damaged, or changes while it is read.
     """
-    if suffix_of(Path(path)) == ".parquet":
-        yield from _read_parquet(path, hasher)
-        return
+    version = version_of(path)
+    is_parquet = suffix_of(Path(path)) == ".parquet"
+    yield from (_read_parquet if is_parquet else _read_text)(path, hasher)
+    check_unchanged(path, version)
+
+
+def _read_text(path: str, hasher: IdHasher | None) -> Iterator[Users]:
     is_tabbed = suffix_of(Path(path)) in _TAB_SEPARATED
     names, has_header = _layout(path)
     for raw in read_delimited(

@@ -4,6 +4,7 @@ One run reads a folder with a file a case. A case's good rows have its name as t
 what was kept of it can be told from the output.
 """
 
+import dataclasses
 import datetime
 import decimal
 import json
@@ -21,6 +22,7 @@ from beam_pipelines.config import SessionizeConfig
 from beam_pipelines.job import sessionize
 from beam_pipelines.rules.checks import MAX_TEXT_BYTES
 from cosernn_tf.dataset import read_all
+from cosernn_tf.errors import UserError
 from cosernn_tf.workspace import open_sessions
 
 from .files import write_bytes
@@ -372,3 +374,19 @@ def test_every_row_is_counted(outcome):
     assert counters["kept"] == sum(len(kept) for _, (kept, _) in CASES.values())
     assert counters["read"] == counters["kept"] + reasons.total()
     assert counters["devices_other"] == 2  # of the long lines
+
+
+def test_the_limit_of_bad_rows_is_exact(tmp_path):
+    """Of 100 rows, one may be bad by default."""
+    rows = [line("t", number) for number in range(99)]
+    log, output = tmp_path / "log.csv", tmp_path / "sessions"
+    config = SessionizeConfig(listens=(str(log),), output=output, num_shards=1)
+    log.write_text(HEADER + "".join([*rows, "bad\n"]))
+    assert sessionize(config).counters["kept"] == 99
+    log.write_text(HEADER + "".join([*rows[1:], "bad\n", "bad\n"]))
+    with pytest.raises(UserError, match=r"^2 of 100 rows of --listens=.*row 99: bad"):
+        sessionize(config)
+    assert open_sessions(output).manifest.counters["kept"] == 99
+    manifest = sessionize(dataclasses.replace(config, max_bad_fraction=0.02))
+    assert manifest.counters["kept"] == 98
+    assert manifest.options["max_bad_fraction"] == 0.02

@@ -227,3 +227,18 @@ def test_a_damaged_file_of_users_is_named(tmp_path, name, content, message):
     with pytest.raises(UserError) as error:
         users(path)
     assert f"{path} {message}".replace(" ,", ",") in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["users.csv", "users.parquet"])
+def test_a_file_of_users_that_changes_while_it_is_read_is_named(tmp_path, name):
+    path = tmp_path / name
+    if name == "users.csv":
+        path.write_text("user_id,age\nu,30\n")
+    else:
+        pq.write_table(pa.table({"user_id": ["u"], "age": [30]}), path)
+    reading = read_users(str(path))
+    next(reading)
+    with path.open("ab") as file:
+        file.write(b"v,40\n")
+    with pytest.raises(UserError, match=f"{path} has changed since the job began"):
+        list(reading)
