@@ -27,10 +27,15 @@ def told_once() -> Iterator[None]:
     logging.getLogger("apache_beam.runners").setLevel(logging.CRITICAL)
     # Arrow's parser of CSV complains of a row that it cannot show, and has the file fail for it.
     before, sys.unraisablehook = sys.unraisablehook, _leave_out_unicode
+    stderr = _WithoutTracebacks(sys.stderr)
     try:
-        with contextlib.redirect_stderr(_WithoutTracebacks(sys.stderr)):
+        with contextlib.redirect_stderr(stderr):
             yield
     except UserError:
+        raise
+    except KeyboardInterrupt:
+        # Steps in threads go on, and fail for want of a runner, until the process ends.
+        sys.stderr = stderr
         raise
     except Exception as error:
         for number in map(int, _ERRNO.findall(str(error))):

@@ -32,6 +32,7 @@ DISK_TROUBLES: Final = {
 
 _STAGING: Final = "staging"
 _OLD: Final = "old"
+_DOOMED: Final = "doomed"
 _HERE: Final = -100
 """`AT_FDCWD` of Linux: names are as of any other call."""
 _RENAME_EXCHANGE: Final = 2
@@ -102,8 +103,13 @@ def _megabytes(size: int) -> str:
 def _remove(folder: Path) -> None:
     """Removes a folder, also one in which threads of a job that has failed still write."""
     for _ in range(_TRIES):
+        # Where it is called otherwise, they find it no more, and it gets empty.
+        doomed = folder.with_name(folder.name.replace(f".{_STAGING}-", f".{_DOOMED}-"))
+        with contextlib.suppress(OSError):
+            folder.rename(doomed)
         shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
+        shutil.rmtree(doomed, ignore_errors=True)
+        if not folder.exists() and not doomed.exists():
             return
         time.sleep(_SECONDS_BETWEEN_TRIES)
 
@@ -171,7 +177,7 @@ def _replace_in_two_steps(final: Path, staging: Path) -> None:
 
 def _clean_up_after_the_dead(final: Path) -> None:
     """Removes what killed processes have left; an output that was about to be replaced returns."""
-    for what in (_OLD, _STAGING):
+    for what in (_OLD, _STAGING, _DOOMED):
         of_this_host = _beside(final, what).name.rpartition("-")[0]
         for leftover in final.parent.glob(".*"):
             stem, _, pid = leftover.name.rpartition("-")
