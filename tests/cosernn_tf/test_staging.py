@@ -286,9 +286,11 @@ def test_threads_that_still_write_do_not_keep_a_staging_directory(tmp_path):
             time.sleep(0.1)
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        fail()
-    assert names(tmp_path) == []
-    stop.set()
-    for thread in threads:
-        thread.join()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fail()
+        assert names(tmp_path) == []
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
