@@ -20,7 +20,7 @@ from cosernn_tf.evaluation.config import METRICS_FILE, SCORES_FILE, EvaluationCo
 from cosernn_tf.evaluation.run import evaluate_runs
 from cosernn_tf.models import base
 from cosernn_tf.retrieval import approximate, exact, index
-from cosernn_tf.training import loop
+from cosernn_tf.training import checkpoints, summaries
 from cosernn_tf.workspace import Manifest, Workspace, open_sessions
 from cosernn_tf.workspace_page import TABLES, render
 from experiments import table_report, table_runs
@@ -144,10 +144,10 @@ def section(title: str) -> str:
                 runs.EXPORT,
                 runs.INDEX,
                 base.MODEL_FILE,
-                loop.HISTORY,
-                loop.CHECKPOINTS,
-                Path(loop.BEST_WEIGHTS).name,
-                loop.TENSORBOARD,
+                checkpoints.HISTORY,
+                checkpoints.CHECKPOINTS,
+                Path(checkpoints.BEST_WEIGHTS).name,
+                summaries.TENSORBOARD,
                 index.DESCRIPTION,
                 index.ROWS,
                 exact.VECTORS,

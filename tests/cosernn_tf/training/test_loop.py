@@ -13,7 +13,7 @@ from cosernn_tf.errors import UserError
 from cosernn_tf.prediction import Predictor
 from cosernn_tf.schema import SESSION_FEATURES, USER_UNKNOWN, Per
 from cosernn_tf.training.feed import Feed
-from cosernn_tf.training.loop import validate
+from cosernn_tf.training.validation import validate
 from cosernn_tf.workspace import Workspace
 from tests.cosernn_tf.models.oracle import cosernn, weights_of
 from tests.cosernn_tf.training.conftest import CONFIG, make_trainer, new_model, open_feed
