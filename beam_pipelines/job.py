@@ -28,10 +28,11 @@ from beam_pipelines.sources.files import check_apart, find_files, version_of
 from beam_pipelines.sources.size import estimate_listens
 from beam_pipelines.sources.users import SUFFIXES, check_users_file
 from beam_pipelines.tfds_metadata import write_tfds_metadata
-from beam_pipelines.transforms.write import REPORT, write_whole
+from beam_pipelines.transforms.write import REPORT
 from beam_pipelines.troubles import told_once
 from cosernn_tf.errors import UserError
 from cosernn_tf.staging import staged
+from cosernn_tf.whole_files import write_whole
 from cosernn_tf.workspace import MANIFEST, Manifest, Shard
 
 _RAW: Final = StoredIds()

@@ -1,8 +1,6 @@
 """Runs as JSON, with where they were made, and as a Markdown table to paste."""
 
 import dataclasses
-import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any, Final
 
 from benchmarks.machine import in_one_line
 from benchmarks.measure import Measurement
+from cosernn_tf.whole_files import write_json
 
 _HEADER: Final = (
     "log",
@@ -45,13 +44,11 @@ class Run:
         return max(self.measurement.written_bytes - self.output_bytes, 0)
 
 
-def write_json(path: Path, machine: dict[str, Any], runs: Sequence[Run]) -> None:
+def write_runs(path: Path, machine: dict[str, Any], runs: Sequence[Run]) -> None:
     """Replaces the file as a whole: an interrupted benchmark leaves what it has measured."""
     content = {"machine": machine, "runs": [dataclasses.asdict(run) for run in runs]}
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_json(path, content)
 
 
 def to_markdown(

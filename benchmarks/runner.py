@@ -22,7 +22,7 @@ from benchmarks.contenders import (
 )
 from benchmarks.machine import ROOT, describe_machine
 from benchmarks.measure import measure
-from benchmarks.report import Run, to_markdown, write_json
+from benchmarks.report import Run, to_markdown, write_runs
 from cosernn_tf.config import require
 from cosernn_tf.errors import UserError
 
@@ -188,7 +188,7 @@ def _measure_all(config: BenchmarkConfig, directory: Path, machine: dict[str, An
                 )
                 _check_counts(run, runs)
                 runs.append(run)
-                write_json(directory / f"{config.mode}.json", machine, runs)
+                write_runs(directory / f"{config.mode}.json", machine, runs)
     return runs
 
 

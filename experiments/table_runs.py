@@ -8,6 +8,7 @@ from typing import Final
 
 from cosernn_tf.config import check_run_name, require
 from cosernn_tf.evaluation.config import METRICS_FILE
+from cosernn_tf.whole_files import write_text
 from cosernn_tf.workspace import Workspace, open_sessions
 from experiments.steps import run_step
 from experiments.table_report import figures_of, to_csv, to_markdown
@@ -149,14 +150,7 @@ def make_table(workspace: Workspace, plan: TablePlan) -> Path:
         f"Of all rows: {' '.join(plan.training_flags)}.",
     ]
     text = to_markdown(table, figures, notes=notes)
-    _write(folder / MARKDOWN, text)
-    _write(folder / CSV, to_csv(table, figures))
+    write_text(folder / MARKDOWN, text)
+    write_text(folder / CSV, to_csv(table, figures))
     print(f"\n{text}\nWritten to {folder}", flush=True)
     return folder
-
-
-def _write(path: Path, text: str) -> None:
-    """Killed on the way, the file is the old one."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

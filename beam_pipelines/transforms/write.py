@@ -1,22 +1,16 @@
 """Writes shards, vocabularies and rejected rows into the staging directory."""
 
-import contextlib
-import hashlib
-import io
 import json
-import os
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from absl import logging
 
 from beam_pipelines.rules.cut import by_user, cut
@@ -41,6 +35,7 @@ from cosernn_tf.records import framed_records
 from cosernn_tf.schema import DEVICES
 from cosernn_tf.sessions import recode
 from cosernn_tf.table import SessionTable, in_blocks
+from cosernn_tf.whole_files import Written, write_parquet, write_whole
 from cosernn_tf.workspace import (
     DEVICE_VOCABULARY,
     STREAM_SOURCE_VOCABULARY,
@@ -245,7 +240,7 @@ class WriteVocabulary(beam.DoFn):
             "state": state,
         }
 
-    def _write_tracks(self, name: str, vocabulary: Vocabulary, start: int, end: int) -> "Written":
+    def _write_tracks(self, name: str, vocabulary: Vocabulary, start: int, end: int) -> Written:
         """Those of the rows `start:end`."""
         tables = self._tracks(vocabulary, start, end)
         return write_parquet(self._directory / name, tables, TRACK_SCHEMA)
@@ -297,67 +292,6 @@ class WriteReport(beam.DoFn):
 
     def process(self, parts: list[dict[str, Any]]) -> None:
         write_whole(self._path, [json.dumps(parts).encode()])
-
-
-@dataclass(frozen=True)
-class Written:
-    """A file that was written."""
-
-    length: int
-    sha256: str
-
-
-class WatchedFile(io.RawIOBase):
-    """A file to write once, from start to end, that knows its checksum."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._checksum = hashlib.sha256()
-        self._length = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._length
-
-    def write(self, data: Any) -> int:
-        self._checksum.update(data)
-        length = self._file.write(data)
-        self._length += length
-        return length
-
-    @property
-    def written(self) -> Written:
-        return Written(self._length, self._checksum.hexdigest())
-
-
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[WatchedFile]:
-    """A file that is there whole or not at all, also where a runner tries a step twice."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    with temporary.open("wb") as file:
-        yield WatchedFile(file)
-    os.replace(temporary, path)
-
-
-def write_whole(path: Path, blocks: Iterable[bytes]) -> Written:
-    """Writes such a file block by block."""
-    with whole_file(path) as file:
-        for block in blocks:
-            file.write(block)
-    return file.written
-
-
-def write_parquet(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> Written:
-    """Writes such a Parquet file, a row group for each table."""
-    with (
-        whole_file(path) as file,
-        pq.ParquetWriter(file, schema, compression="zstd") as writer,
-    ):
-        for table in tables:
-            writer.write_table(table, row_group_size=max(table.num_rows, 1))
-    return file.written
 
 
 def write_state(directory: Path, tables: Mapping[str, pa.Table]) -> dict[str, str]:
