@@ -65,6 +65,17 @@ class SessionTable:
         }
         return SessionTable(row_splits=splits, **columns)
 
+    def starting_before(self, time: int) -> "SessionTable":
+        """The sessions that start before `time` (UTC seconds), and the users who have any."""
+        kept = self.session_start < time
+        lengths = np.bincount(self.user_of_session[kept], minlength=self.num_users)
+        users = lengths > 0
+        columns = {
+            feature.name: getattr(self, feature.name)[users if feature.per is Per.USER else kept]
+            for feature in SESSION_FEATURES
+        }
+        return SessionTable(row_splits=np.concatenate([[0], np.cumsum(lengths[users])]), **columns)
+
 
 def concatenate(tables: Sequence[SessionTable]) -> SessionTable:
     """One table of all the users of `tables`, one or more, in order."""

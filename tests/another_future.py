@@ -9,7 +9,13 @@ import pyarrow.parquet as pq
 
 from beam_pipelines.config import SessionizeConfig
 from beam_pipelines.job import sessionize
-from cosernn_tf.schema import LISTEN_SCHEMA, SECONDS_PER_DAY, TEST_DAYS, USER_SCHEMA, VALIDATION_DAYS
+from cosernn_tf.schema import (
+    LISTEN_SCHEMA,
+    SECONDS_PER_DAY,
+    TEST_DAYS,
+    USER_SCHEMA,
+    VALIDATION_DAYS,
+)
 from cosernn_tf.workspace import Workspace
 from tests.beam_pipelines.logs import Row
 
@@ -110,11 +116,13 @@ def _sessions(style: Style, *, seed: int, first: int, before: int = LAST - _MARG
         user = style.users[number % len(style.users)] if number < 60 else rng.choice(style.users)
         time = rng.randrange(first, before)
         device, source, offset = map(rng.choice, (style.devices, style.sources, style.offsets))
+        # Tracks of a kind go together, else word2vec would learn nothing.
+        tracks = style.tracks[rng.randrange(4) :: 4]
         for _ in range(rng.randint(1, style.longest)):
             rows.append(
                 {
                     "user_id": user,
-                    "track_id": rng.choice(style.tracks),
+                    "track_id": rng.choice(tracks),
                     "timestamp": time,
                     "ms_played": rng.choice(style.ms_played),
                     "skipped": rng.choice(style.skipped),

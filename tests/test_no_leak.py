@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from cosernn_tf.config import ModelConfig, TrainConfig
 from cosernn_tf.dataset import read_all
-from cosernn_tf.features import embed_sessions
 from cosernn_tf.models import MODELS, create
 from cosernn_tf.schema import FEATURES, SESSION_FEATURES, Per
 from cosernn_tf.training.feed import SESSIONS_PER_BLOCK, Feed
@@ -61,7 +60,7 @@ def rows_of(sessions: SessionsDirectory) -> list[dict]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-# What the test rests on: the past is the same, the future is not, and a leak would be seen ---------
+# What the test rests on: the past is the same, the future is not, and a leak would be seen --------
 
 
 def test_the_logs_are_equal_until_validation_starts(directories):
@@ -86,13 +85,19 @@ def test_the_logs_differ_in_everything_after(directories):
         for sessions in directories
     )
     assert 2 * len(first) < len(second)
+
     def values(rows: list[dict], *names: str) -> set[str]:
         return {str([row[name] for name in names]) for row in rows}
 
     assert not values(first, "device") & values(second, "device")
-    assert not values(first, "user_id", "session_start") & values(second, "user_id", "session_start")
-    # Of one track, or of two, sessions may be equal by chance.
-    assert len(values(first, "track") & values(second, "track")) < 5
+    assert not values(first, "user_id", "session_start") & values(
+        second, "user_id", "session_start"
+    )
+    # Of a track or two, sessions may be equal by chance.
+    first_long, second_long = (
+        [row for row in rows if row["track"][2] is not None] for rows in (first, second)
+    )
+    assert not values(first_long, "track") & values(second_long, "track")
     assert values(first, "user_id") - values(second, "user_id")
     assert values(second, "user_id") - values(first, "user_id")
 
@@ -102,7 +107,7 @@ def test_statistics_of_the_whole_log_would_differ(directories):
     tables = [read_all(sessions) for sessions in directories]
     for name in ("num_tracks", "seconds_since_last"):
         means = [np.log1p(getattr(table, name)[table.position > 0]).mean() for table in tables]
-        assert abs(means[0] - means[1]) > 0.2, name
+        assert abs(means[0] - means[1]) > 0.1, name
     known = Counter(directories[0].tracks["track_id"].to_pylist()[:40])
     orders = [
         [

@@ -1,6 +1,6 @@
 """The feed of training batches: shards in blocks, windows shuffled within a block."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import tensorflow as tf
 
-from cosernn_tf.dataset import read_shard
+from cosernn_tf.dataset import read_shard, read_shards
 from cosernn_tf.features import embed_sessions, previous
 from cosernn_tf.models.data_spec import DataSpec, LogStatistics
 from cosernn_tf.schema import USER_UNKNOWN
@@ -69,21 +69,43 @@ class Feed:
         self._track_embeddings = track_embeddings
         self._inputs = inputs
         self._sessions_per_block = sessions_per_block
-        self._shards = [shard for shard in sessions.manifest.shards if shard.users]
 
-    def blocks(self, order: np.ndarray | None = None) -> Iterator[Block]:
-        """All users in blocks, shards in the given order (the manifest's if None)."""
-        if sum(shard.sessions for shard in self._shards) <= self._sessions_per_block:
+    def blocks(self) -> Iterator[Block]:
+        """All users in blocks, in the manifest's order."""
+        if self._fits:
+            yield self._only_block
+        else:
+            yield from self._blocks_of(read_shards(self.sessions))
+
+    def _training_blocks(self, order: np.ndarray | None = None) -> Iterator[Block]:
+        """Like `blocks`, of the training split; later sessions do not even decide who is in which.
+
+        Args:
+            order: Of all shards of the manifest; None: as they are.
+        """
+        if self._fits:
             yield self._only_block
             return
-        shards = self._shards if order is None else [self._shards[row] for row in order]
-        tables = (read_shard(self.sessions, shard) for shard in shards)
-        yield from map(self._block, in_blocks(tables, max_sessions=self._sessions_per_block))
+        shards = self.sessions.manifest.shards
+        before = self.sessions.manifest.split.validation_start
+        yield from self._blocks_of(
+            read_shard(self.sessions, shards[row]).starting_before(before)
+            for row in (range(len(shards)) if order is None else order)
+            if shards[row].users
+        )
+
+    def _blocks_of(self, tables: Iterable[SessionTable]) -> Iterator[Block]:
+        return map(self._block, in_blocks(tables, max_sessions=self._sessions_per_block))
+
+    @property
+    def _fits(self) -> bool:
+        sessions = sum(shard.sessions for shard in self.sessions.manifest.shards)
+        return sessions <= self._sessions_per_block
 
     @cached_property
     def _only_block(self) -> Block:
         """Kept where everything fits, so that an epoch reads no file."""
-        return self._block(concatenate([read_shard(self.sessions, s) for s in self._shards]))
+        return self._block(concatenate(list(read_shards(self.sessions))))
 
     def _block(self, table: SessionTable) -> Block:
         embeddings = embed_sessions(table, self._track_embeddings)
@@ -94,12 +116,14 @@ class Feed:
     ) -> Iterator[list[Batch]]:
         """Batches of `batch_size` windows of the training split, each in groups of like length.
 
-        The order depends on (seed, epoch) only, so that a resumed run sees what an uninterrupted
-        one would have.
+        The order depends on (seed, epoch) and the training split only, so that a resumed run sees
+        what an uninterrupted one would have.
         """
         random, forgetting = (np.random.default_rng([seed, epoch, *of]) for of in ((), (1,)))
         before = self.sessions.manifest.split.validation_start
-        for block in self.blocks(random.permutation(len(self._shards))):
+        order = random.permutation(len(self.sessions.manifest.shards))
+        is_one_block = self._training_split.sessions <= self._sessions_per_block
+        for block in self._training_blocks(None if is_one_block else order):
             windows = training_windows(block.table, before=before, max_sessions=max_sessions)
             data = _with_unknown_users(block.data, np.unique(windows.user), forgetting)
             windows = windows.take(random.permutation(len(windows)))
@@ -133,13 +157,14 @@ class Feed:
 
     @cached_property
     def _training_split(self) -> "_TrainingSplit":
-        pairs, counts, gaps = 0, np.zeros(3), np.zeros(3)
+        sessions, pairs, counts, gaps = 0, 0, np.zeros(3), np.zeros(3)
         users: list[str] = []
         before = self.sessions.manifest.split.validation_start
-        for block in self.blocks():
+        for block in self._training_blocks():
             table = block.table
             training = table.session_start < before
             is_pair = training & block.data.is_target
+            sessions += int(np.count_nonzero(training))
             pairs += int(np.count_nonzero(is_pair))
             # The inputs of a user's first session are no observations but zeros.
             observed = training & (table.position > 0)
@@ -149,13 +174,14 @@ class Feed:
                 users += (
                     table.user_id[row].decode() for row in np.unique(table.user_of_session[is_pair])
                 )
-        return _TrainingSplit(pairs, counts, gaps, users)
+        return _TrainingSplit(sessions, pairs, counts, gaps, users)
 
 
 @dataclass(frozen=True)
 class _TrainingSplit:
-    """Pairs of the training split, and moments of inputs (see `_moments`)."""
+    """Sessions and pairs of the training split, and moments of inputs (see `_moments`)."""
 
+    sessions: int
     pairs: int
     last_num_tracks: np.ndarray
     seconds_since_last: np.ndarray

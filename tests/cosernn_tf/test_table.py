@@ -69,6 +69,21 @@ def test_selects_users_in_the_order_given(rows):
         assert getattr(selected, feature.name).dtype == getattr(table, feature.name).dtype
 
 
+@pytest.mark.parametrize("number", range(12))
+def test_sessions_that_start_before_a_time(number):
+    """Values grow along the table, so the first `number` sessions are those of a time."""
+    table = with_lengths(LENGTHS)
+    time = int(table.session_start[0]) + number
+    expected = [
+        {name: [v for v, s in zip(values, user["session_start"], strict=True) if s < time]
+         if isinstance(values, list) else values for name, values in user.items()}
+        for user in users(table)
+    ]  # fmt: skip
+    found = users(table.starting_before(time))
+    assert found == [user for user in expected if user["session_start"]]
+    assert sum(len(user["session_start"]) for user in found) == number
+
+
 def test_concatenates_what_was_selected():
     table = with_lengths(LENGTHS)
     parts = [[3, 5], [], [1], [0, 2, 4]]

@@ -8,10 +8,9 @@ import pytest
 import tensorflow as tf
 
 from cosernn_tf.config import MODEL_NAMES, ModelConfig
-from cosernn_tf.dataset import read_all
 from cosernn_tf.errors import UserError
 from cosernn_tf.prediction import Predictor
-from cosernn_tf.schema import SESSION_FEATURES, USER_UNKNOWN, Per
+from cosernn_tf.schema import USER_UNKNOWN
 from cosernn_tf.training.feed import Feed
 from cosernn_tf.training.validation import validate
 from cosernn_tf.workspace import Workspace
@@ -236,55 +235,6 @@ def test_the_history_is_on_disk(trained):
     run, _, history = trained
     stored = json.loads((run / "history.json").read_text())
     assert stored == [dataclasses.asdict(epoch) for epoch in history]
-
-
-def write_with_another_future(root, workspace) -> Workspace:
-    """The same log until validation starts; nothing after it is the same."""
-    table = read_all(open_feed(workspace).sessions)
-    split = open_feed(workspace).sessions.manifest.split
-    later = table.session_start >= split.validation_start
-    source = random_table(99, num_users=60)
-    columns = {}
-    for feature in SESSION_FEATURES:
-        values = getattr(table, feature.name).copy()
-        if feature.per is not Per.USER and feature.name != "session_start":
-            values[later] = getattr(source, feature.name)[: later.sum()]
-        columns[feature.name] = values
-    changed = dataclasses.replace(table, **columns)
-    # Some users have no future at all; the last session stays, and with it the split.
-    last = int(np.argmax(changed.session_start))
-    keep = ~later | (changed.user_of_session % 2 == changed.user_of_session[last] % 2)
-    lengths = np.bincount(changed.user_of_session[keep], minlength=changed.num_users)
-    changed = dataclasses.replace(
-        changed,
-        row_splits=np.concatenate([[0], np.cumsum(lengths)]),
-        **{
-            feature.name: getattr(changed, feature.name)[keep]
-            for feature in SESSION_FEATURES
-            if feature.per is not Per.USER
-        },
-    )
-    assert keep.sum() < table.num_sessions
-    sessions = write_sessions(root / "sessions", changed)
-    assert sessions.manifest.split == split
-    write_tracks(root / "tracks", sessions)
-    return Workspace(root)
-
-
-@pytest.mark.parametrize("name", ["cosernn", "rrn"])
-def test_nothing_from_validation_on_reaches_the_weights(workspace, feed, tmp_path, name):
-    """Nor in the users that a model knows."""
-    other = open_feed(write_with_another_future(tmp_path, workspace))
-    assert other.sessions.tracks.equals(feed.sessions.tracks)
-    assert other.data_spec() == feed.data_spec()
-    assert other.training_pairs == feed.training_pairs
-    config = dataclasses.replace(CONFIG, model=of_size(name), max_epochs=1)
-    model, trainer = make_trainer(feed, tmp_path / "a", config)
-    changed, other_trainer = make_trainer(other, tmp_path / "b", config)
-    (first,), (second,) = trainer.train(), other_trainer.train()
-    assert first.train_loss == second.train_loss
-    assert first.validation_cosine != second.validation_cosine
-    assert_equal_weights(model, changed)
 
 
 @pytest.mark.parametrize("split", ["training", "validation"])
