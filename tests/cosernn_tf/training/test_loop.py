@@ -1,4 +1,4 @@
-"""Epochs: what is kept, when it stops, and that nothing but the training split has a say."""
+"""Epochs: what is learnt, what is kept, and when it stops."""
 
 import dataclasses
 import json
