@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cosernn_tf.permutations import inverse
 from cosernn_tf.schema import (
     MAX_TRACKS_PER_SESSION,
     SECONDS_PER_DAY,
@@ -155,11 +156,9 @@ def _sort_by_digits(key: np.ndarray, bits: int) -> np.ndarray:
 
 def _ranks(track: np.ndarray, track_id: pa.Array) -> np.ndarray:
     """(n,) numbers of tracks in the order of their ids."""
-    distinct, inverse = np.unique(track, return_inverse=True)
+    distinct, codes = np.unique(track, return_inverse=True)
     order = pc.sort_indices(track_id.take(pa.array(distinct))).to_numpy()
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    return rank[inverse]
+    return inverse(order)[codes]
 
 
 def ends(listens: Listens) -> np.ndarray:

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from beam_pipelines.rules.checks import CLEAN_SCHEMA
 from beam_pipelines.rules.packing import unpack, with_dictionaries
 from beam_pipelines.rules.spill import Part, load
+from cosernn_tf.permutations import inverse
 from cosernn_tf.sessions import NULL, Listens, shard_of
 
 
@@ -40,13 +41,11 @@ def split_listens(listens: pa.Table, num_buckets: int) -> Iterator[tuple[int, pa
     bucket_of_user = shard_of(users.dictionary.to_pylist(), num_buckets)
     # A bucket's users side by side, so that they are a stretch of all.
     order = np.argsort(bucket_of_user, kind="stable")
-    place = np.empty(len(order), np.int32)
-    place[order] = np.arange(len(order), dtype=np.int32)
     names = users.dictionary.take(pa.array(order))
     ends = np.cumsum(np.bincount(bucket_of_user, minlength=num_buckets))
     users = users.indices.to_numpy()
     column = listens.column_names.index("user_id")
-    listens = listens.set_column(column, "user_id", pa.array(place[users]))
+    listens = listens.set_column(column, "user_id", pa.array(inverse(order, np.int32)[users]))
     for number, rows in grouped(listens, bucket_of_user[users]):
         first = int(ends[number - 1]) if number else 0
         own = pa.DictionaryArray.from_arrays(

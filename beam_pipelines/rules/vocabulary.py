@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from beam_pipelines.rules.buckets import grouped
 from beam_pipelines.rules.spill import Part, Spill, from_bytes, load, to_bytes
+from cosernn_tf.permutations import inverse
 from cosernn_tf.schema import UNKNOWN
 from cosernn_tf.sessions import NULL, Listens, Sessions
 from cosernn_tf.workspace import Split
@@ -120,9 +121,7 @@ def merge_tracks(tables: Sequence[pa.Table]) -> MergedTracks:
     merged = pa.concat_tables(tables)
     encoded = merged["value"].combine_chunks().dictionary_encode()
     order = pc.sort_indices(encoded.dictionary).to_numpy()
-    rank_of_entry = np.empty(len(order), np.int32)
-    rank_of_entry[order] = np.arange(len(order), dtype=np.int32)
-    ranks = rank_of_entry[encoded.indices.to_numpy()]
+    ranks = inverse(order, np.int32)[encoded.indices.to_numpy()]
     # Whole numbers below 2**53, which floats are exact for.
     listens = np.bincount(ranks, weights=merged["listens"].to_numpy(), minlength=len(order))
     ends = np.cumsum([table.num_rows for table in tables])
@@ -142,9 +141,8 @@ def order_tracks(listens: np.ndarray, *, min_track_listens: int) -> TrackOrder:
         min_track_listens: Tracks with fewer are cut.
     """
     order = np.argsort(-listens, kind="stable")
-    rows = np.empty(len(order), np.int32)
-    rows[order] = np.arange(len(order), dtype=np.int32)
-    return TrackOrder(rows, int(np.count_nonzero(listens >= min_track_listens)))
+    num_tracks = int(np.count_nonzero(listens >= min_track_listens))
+    return TrackOrder(inverse(order, np.int32), num_tracks)
 
 
 def in_row_order(

@@ -18,6 +18,7 @@ from cosernn_tf.features import (
     previous,
     weighted_history,
 )
+from cosernn_tf.permutations import inverse
 from cosernn_tf.schema import MAX_TRACKS_PER_SESSION
 from cosernn_tf.table import SessionTable
 
@@ -130,9 +131,7 @@ def popularity(
     # Place of each session when sorted by (user, popularity, time): the best so far is a running
     # maximum, and a session without an s⁺ (zero vector) is best only while there is no other.
     order = np.lexsort((mean, table.user_of_session))
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order))
-    best = order[np.maximum.accumulate(place)]
+    best = order[np.maximum.accumulate(inverse(order))]
     return previous(embeddings.played[best], table.row_splits)
 
 
