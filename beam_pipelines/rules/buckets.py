@@ -29,9 +29,13 @@ class Bucket:
 
 def split_by_bucket(table: pa.Table, num_buckets: int) -> Iterator[tuple[int, pa.Table]]:
     """The rows of each bucket that has any, by `shard_of` their column `user_id`."""
-    users = table["user_id"].combine_chunks().dictionary_encode()
-    bucket_of_user = shard_of(users.dictionary.to_pylist(), num_buckets)
-    yield from grouped(table, bucket_of_user[users.indices.to_numpy()])
+    yield from grouped(table, bucket_numbers(table["user_id"], num_buckets))
+
+
+def bucket_numbers(user_id: pa.ChunkedArray, num_buckets: int) -> np.ndarray:
+    """(n,) int64 bucket of each row, by `shard_of` its user."""
+    users = user_id.combine_chunks().dictionary_encode()
+    return shard_of(users.dictionary.to_pylist(), num_buckets)[users.indices.to_numpy()]
 
 
 def split_listens(listens: pa.Table, num_buckets: int) -> Iterator[tuple[int, pa.Table]]:

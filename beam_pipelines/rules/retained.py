@@ -14,10 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from beam_pipelines.rules.buckets import bucket_numbers
 from beam_pipelines.rules.checks import CLEAN_SCHEMA
 from beam_pipelines.rules.spill import Part, Spill, from_bytes, load, to_bytes
 from cosernn_tf.schema import AGE_UNKNOWN
-from cosernn_tf.sessions import NULL, Sessions, shard_of
+from cosernn_tf.sessions import NULL, Sessions
 from cosernn_tf.table import SessionTable
 
 RETAINED_SCHEMA: Final = pa.schema(
@@ -142,9 +143,8 @@ def of_bucket(tables: Iterable[pa.Table], bucket: int, num_buckets: int) -> pa.T
     """The rows of the users of a bucket; of tables that need not fit into memory together."""
     own = [RETAINED_SCHEMA.empty_table()]
     for listens in tables:
-        users = listens["user_id"].combine_chunks().dictionary_encode()
-        is_own = shard_of(users.dictionary.to_pylist(), num_buckets) == bucket
-        own.append(listens.filter(pa.array(is_own[users.indices.to_numpy()])))
+        is_own = bucket_numbers(listens["user_id"], num_buckets) == bucket
+        own.append(listens.filter(pa.array(is_own)))
     return pa.concat_tables(own).combine_chunks()
 
 
