@@ -1,6 +1,7 @@
 """Where a run leaves what a later one needs to add newer listens (`state/`, WORKSPACE.md)."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cosernn_tf.errors import UserError
+from cosernn_tf.whole_files import write_parquet
 
 STATE: Final = "state"
 CUT_TRACKS: Final = f"{STATE}/cut_tracks.parquet"
@@ -74,11 +76,17 @@ class Inputs:
         return Inputs(tuple(in_order), newer.users or self.users, self.are_paths)
 
 
-def to_parquet(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
+def write_state(
+    directory: Path, name: str, tables: Iterable[pa.Table], schema: pa.Schema
+) -> dict[str, str]:
+    """Writes a Parquet file of what a later run needs, a row group for each table.
+
+    Returns:
+        Its checksum, by name.
+    """
+    path = directory / name
+    path.parent.mkdir(exist_ok=True)
+    return {name: write_parquet(path, tables, schema).sha256}
 
 
 def from_parquet(data: bytes) -> pa.Table:

@@ -6,6 +6,7 @@ memory, and ids in a later range are greater. So only numbers are left to be ord
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -170,6 +171,25 @@ def in_row_order(
         table = pa.concat_tables([from_bytes(load(part)) for part in placed]).combine_chunks()
         order = np.argsort(table[_ROW].to_numpy())
         yield table.take(pa.array(order)).drop_columns([_ROW])
+
+
+def divided(
+    tables: Iterator[pa.Table], num_rows: int
+) -> tuple[Iterator[pa.Table], Iterator[pa.Table]]:
+    """The first `num_rows` rows, and the others, which may be read after the first only."""
+    others: list[pa.Table] = []
+
+    def first() -> Iterator[pa.Table]:
+        left = num_rows
+        while left:
+            table = next(tables)
+            own, other = table.slice(0, left), table.slice(left)
+            left -= own.num_rows
+            if other.num_rows:
+                others.append(other)
+            yield own
+
+    return first(), chain(others, tables)
 
 
 def merge_stream_sources(tables: Iterable[pa.Table]) -> pa.Table:

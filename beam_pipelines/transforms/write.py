@@ -1,7 +1,7 @@
 """Writes shards, vocabularies and rejected rows into the staging directory."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
@@ -13,21 +13,20 @@ import numpy as np
 import pyarrow as pa
 from absl import logging
 
-from beam_pipelines.rules.cut import by_user, cut
+from beam_pipelines.rules.cut import CUT_SCHEMA, by_user, cut
 from beam_pipelines.rules.late import merged_rejected
 from beam_pipelines.rules.older import Older, OlderShard
 from beam_pipelines.rules.retained import RETAINED_SCHEMA, RetainedParts, retained_in_order
 from beam_pipelines.rules.spill import Part, Spill, from_bytes, load, load_array, load_pieces
 from beam_pipelines.rules.state import (
     CUT_TRACKS,
-    STATE,
     STREAM_SOURCES,
     Inputs,
     cut_name,
     listens_name,
-    to_parquet,
+    write_state,
 )
-from beam_pipelines.rules.vocabulary import TRACK_SCHEMA, in_row_order
+from beam_pipelines.rules.vocabulary import SOURCE_SCHEMA, TRACK_SCHEMA, divided, in_row_order
 from beam_pipelines.transforms.sequence import SESSIONS, CodedSessions, Sequenced, unpickled
 from beam_pipelines.transforms.vocabulary import RANKS, Vocabulary
 from cosernn_tf.errors import UserError
@@ -35,7 +34,7 @@ from cosernn_tf.records import framed_records
 from cosernn_tf.schema import DEVICES
 from cosernn_tf.sessions import recode
 from cosernn_tf.table import SessionTable, in_blocks
-from cosernn_tf.whole_files import Written, write_parquet, write_whole
+from cosernn_tf.whole_files import write_parquet, write_whole
 from cosernn_tf.workspace import (
     DEVICE_VOCABULARY,
     STREAM_SOURCE_VOCABULARY,
@@ -152,13 +151,13 @@ class WriteShard(beam.DoFn):
         retained = [bucket.retained for bucket in buckets if bucket.retained is not None]
         if not retained:
             return {}
-        (self._directory / STATE).mkdir(exist_ok=True)
         name = listens_name(number, self._num_shards)
         tables = retained_in_order(retained, owners, rows_at_once=_LISTENS_AT_ONCE)
-        state = {name: write_parquet(self._directory / name, tables, RETAINED_SCHEMA).sha256}
+        state = write_state(self._directory, name, tables, RETAINED_SCHEMA)
         cells = by_user(bucket.cells for bucket in buckets)
         if cells.num_rows:
-            state |= write_state(self._directory, {cut_name(number, self._num_shards): cells})
+            name = cut_name(number, self._num_shards)
+            state |= write_state(self._directory, name, [cells], CUT_SCHEMA)
         return state
 
 
@@ -227,39 +226,28 @@ class WriteVocabulary(beam.DoFn):
         written = {
             name: write_whole(self._directory / name, [data]) for name, data in files.items()
         }
-        num_tracks, end = vocabulary.num_tracks, len(load_array(vocabulary.rows, np.int32))
-        written[TRACK_VOCABULARY] = self._write_tracks(TRACK_VOCABULARY, vocabulary, 0, num_tracks)
+        tracks, cut_tracks = divided(self._tracks(vocabulary), vocabulary.num_tracks)
+        written[TRACK_VOCABULARY] = write_parquet(
+            self._directory / TRACK_VOCABULARY, tracks, TRACK_SCHEMA
+        )
         state: dict[str, str] = {}
         if self._keeps_state:
-            state = write_state(self._directory, {STREAM_SOURCES: vocabulary.stream_sources})
-            cut_tracks = self._write_tracks(CUT_TRACKS, vocabulary, num_tracks, end)
-            state[CUT_TRACKS] = cut_tracks.sha256
+            sources = [vocabulary.stream_sources]
+            state |= write_state(self._directory, STREAM_SOURCES, sources, SOURCE_SCHEMA)
+            state |= write_state(self._directory, CUT_TRACKS, cut_tracks, TRACK_SCHEMA)
         yield {
             "vocabularies": {name: of_file.sha256 for name, of_file in sorted(written.items())},
-            "tracks": num_tracks,
+            "tracks": vocabulary.num_tracks,
             "state": state,
         }
 
-    def _write_tracks(self, name: str, vocabulary: Vocabulary, start: int, end: int) -> Written:
-        """Those of the rows `start:end`."""
-        tables = self._tracks(vocabulary, start, end)
-        return write_parquet(self._directory / name, tables, TRACK_SCHEMA)
-
-    def _tracks(self, vocabulary: Vocabulary, start: int, end: int) -> Iterator[pa.Table]:
-        if start == end:
-            return
-        tables = in_row_order(
+    def _tracks(self, vocabulary: Vocabulary) -> Iterator[pa.Table]:
+        return in_row_order(
             (from_bytes(load(found.tracks)) for found in vocabulary.ranges),
             load_array(vocabulary.rows, np.int32),
             self._spill,
             rows_at_once=_TRACKS_AT_ONCE,
         )
-        first = 0
-        for table in tables:
-            own = table.slice(max(start - first, 0), max(end - max(start, first), 0))
-            if own.num_rows:
-                yield own
-            first += table.num_rows
 
 
 class WriteRejected(beam.DoFn):
@@ -292,12 +280,3 @@ class WriteReport(beam.DoFn):
 
     def process(self, parts: list[dict[str, Any]]) -> None:
         write_whole(self._path, [json.dumps(parts).encode()])
-
-
-def write_state(directory: Path, tables: Mapping[str, pa.Table]) -> dict[str, str]:
-    """Writes Parquet files of what a later run needs; their checksums."""
-    (directory / STATE).mkdir(exist_ok=True)
-    return {
-        name: write_whole(directory / name, [to_parquet(table)]).sha256
-        for name, table in tables.items()
-    }

@@ -17,6 +17,7 @@ from beam_pipelines.rules.vocabulary import (
     MergedTracks,
     choose_splitters,
     count_values,
+    divided,
     in_row_order,
     merge_stream_sources,
     merge_tracks,
@@ -197,6 +198,17 @@ def test_ids_are_ordered_by_their_bytes_in_ranges_and_within():
 )
 def test_splitters_part_the_distinct_ids_evenly(samples, num_ranges, expected):
     assert choose_splitters(samples, num_ranges) == expected
+
+
+@pytest.mark.parametrize("first", range(8))
+def test_tables_are_divided_at_a_row(first):
+    table = pa.table({"row": range(7)})
+    tables = (table.slice(start, 3) for start in (0, 3, 6))
+    own, others = ([piece["row"].to_pylist() for piece in part] for part in divided(tables, first))
+    assert [row for rows in own for row in rows] == list(range(first))
+    assert [row for rows in others for row in rows] == list(range(first, 7))
+    # The tables are not put together, nor are there empty ones.
+    assert all(len({row // 3 for row in rows}) == 1 for rows in own + others)
 
 
 def test_the_vocabulary_of_sources_equals_plain_counts(rows, counts, split):
