@@ -30,8 +30,8 @@ def cut(
     """Tracks beyond the vocabulary become `TRACK_CUT`, and stream sources 0, unknown.
 
     Args:
-        table: Tracks and stream sources are rows of `Vocabulary.all_tracks` and
-            `Vocabulary.all_stream_sources`.
+        table: Tracks and stream sources are rows of the vocabularies with what they leave out,
+            which has the rows from their ends on.
         num_tracks: Of the vocabulary.
         num_stream_sources: Of the vocabulary.
 
