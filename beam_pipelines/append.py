@@ -29,27 +29,26 @@ _OF_USERS: Final = ("users_read", "users_duplicates", "users_without_listens")
 _COUNTED_ANEW: Final = ("users", "users_with_age", "sessions", "tracks")
 
 
-def open_older(output: Path, *, ids: Mapping[str, str]) -> Older:
-    """Opens an output to add listens to it.
+def open_older(config: SessionizeConfig, *, ids: Mapping[str, str]) -> Older:
+    """Opens the output of an older run, to add listens to it.
 
     Args:
-        output: Of an older run.
+        config: Of the newer run.
         ids: How the newer run stores ids, as in the manifest.
 
     Raises:
-        UserError: There is none, it does not have what that needs, or its ids are others.
+        UserError: There is none, it does not have what that needs, or its options of `INHERITED`
+            or its ids are others.
     """
+    output = config.output
     sessions = _open(output)
+    _require_equal(vars(config), sessions)
     if dict(ids) != dict(sessions.manifest.ids):
         raise UserError(
             f"{output} has other ids than --append would give it (as in the log, hashed, or hashed "
             "by another key): give the --hash_ids and --hash_ids_columns that it was made with"
         )
-    older = Older(output, sessions.manifest, Inputs.from_json(sessions.state(INPUTS)))
-    # What every shard needs is checked before the work begins.
-    older.tracks()
-    older.stream_sources()
-    return older
+    return Older(output, sessions.manifest, Inputs.from_json(sessions.state(INPUTS)))
 
 
 def _open(output: Path) -> SessionsDirectory:
@@ -77,14 +76,20 @@ def inherit(config: SessionizeConfig, given: Mapping[str, Any]) -> SessionizeCon
     Raises:
         UserError: One of them differs from the output's, or there is no output.
     """
-    options = _open(config.output).manifest.options
+    sessions = _open(config.output)
+    _require_equal(given, sessions)
+    options = sessions.manifest.options
+    return dataclasses.replace(config, **{name: options[name] for name in INHERITED})
+
+
+def _require_equal(given: Mapping[str, Any], sessions: SessionsDirectory) -> None:
+    options = sessions.manifest.options
     for name in INHERITED:
         if name in given and given[name] != options[name]:
             raise UserError(
-                f"--{name}={given[name]} differs from {options[name]}, with which {config.output} "
+                f"--{name}={given[name]} differs from {options[name]}, with which {sessions.path} "
                 "was written: leave it out, or run without --append, over the whole log"
             )
-    return dataclasses.replace(config, **{name: options[name] for name in INHERITED})
 
 
 def as_one_run(

@@ -61,7 +61,7 @@ def sessionize(
     options = runners.pipeline_options(runner, beam_arguments, max_memory_mb=config.max_memory_mb)
     source = sources.create(config.listens_format, ignored_columns=config.ignore_columns)
     ids = stored_ids(config)
-    older = _older(config, ids)
+    older = append.open_older(config, ids=ids.description()) if config.append else None
     num_before = 0 if older is None else len(older.inputs.listens)
     units, ids = find_units(source, config.listens, ids, num_before=num_before)
     users, ids = _user_files(config.users, ids)
@@ -115,14 +115,6 @@ def _absolute(config: SessionizeConfig) -> SessionizeConfig:
         output=config.output.absolute(),
         hash_ids=absolute(config.hash_ids),
     )
-
-
-def _older(config: SessionizeConfig, ids: StoredIds) -> Older | None:
-    """The output that is added to, if one is."""
-    if not config.append:
-        return None
-    append.inherit(config, vars(config))
-    return append.open_older(config.output, ids=ids.description())
 
 
 def _plan(

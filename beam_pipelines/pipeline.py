@@ -66,7 +66,11 @@ def build(
     ids: StoredIds,
     older: Older | None = None,
 ) -> None:
-    """Adds the whole job to a pipeline; every worker must reach `staging`, and `older` if given."""
+    """Adds the whole job to a pipeline; every worker must reach `staging`, and `older` if given.
+
+    Raises:
+        UserError: The vocabularies of `older` are damaged: known before the work begins.
+    """
     num_shards = config.num_shards
     num_buckets = num_shards * plan.fan
     listens = (

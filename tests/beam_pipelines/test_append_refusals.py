@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from beam_pipelines.append import open_older
+from beam_pipelines.append import inherit, open_older
 from beam_pipelines.job import sessionize
 from cosernn_tf.errors import UserError
 from cosernn_tf.workspace import RAW_IDS, open_sessions, sha256
@@ -44,7 +44,8 @@ def folder(tmp_path_factory) -> Path:
 
 
 def test_steps_carry_nothing_of_an_older_output_but_its_place_and_manifest(folder):
-    older = open_older(folder / "sessions", ids=RAW_IDS)
+    newer = config_of(folder / "sessions", [folder / "newer.jsonl"], append=True)
+    older = open_older(inherit(newer, {}), ids=RAW_IDS)
     size = len(pickle.dumps(older))
     assert older.tracks().num_rows > 20
     older.reopened(1, 6)
