@@ -25,11 +25,8 @@ _BYTES_PER_LISTEN: Final = 600
 """Of a bucket, while it is put in order and cut in sessions: the columns, twice at most."""
 _UNEVEN: Final = 2
 """How many times the mean the listens of a bucket are, where some users have many."""
-
-
 _BYTES_PER_ENTRY: Final = 100
 """Of a distinct track of a bucket, while the tracks of all buckets are merged."""
-
 
 _LISTENS_PER_RANGE: Final = 2**19
 _RANGES_FOR_SPEED: Final = 16

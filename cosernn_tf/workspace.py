@@ -147,16 +147,13 @@ class SessionsDirectory:
     @cached_property
     def tracks(self) -> pa.Table:
         """`track_id`, `train_listens`; the row number is the track's index."""
-        return pq.read_table(
-            pa.BufferReader(self._checked(TRACK_VOCABULARY, self.manifest.vocabularies))
-        )
+        return self._read_tracks()
 
     @cached_property
     def train_listens(self) -> np.ndarray:
         """(tracks,) int64 of `tracks`, for who does not need the ids, the better part of it."""
-        buffer = pa.BufferReader(self._checked(TRACK_VOCABULARY, self.manifest.vocabularies))
-        table = pq.read_table(buffer, columns=["train_listens"])
-        return np.asarray(table["train_listens"].to_numpy(), np.int64)
+        listens = self._read_tracks(columns=["train_listens"])["train_listens"]
+        return np.asarray(listens.to_numpy(), np.int64)
 
     @property
     def sha256(self) -> str:
@@ -176,6 +173,10 @@ class SessionsDirectory:
             UserError: It is missing or does not have the checksum of the manifest.
         """
         return self._checked(name, self.manifest.state)
+
+    def _read_tracks(self, columns: list[str] | None = None) -> pa.Table:
+        data = self._checked(TRACK_VOCABULARY, self.manifest.vocabularies)
+        return pq.read_table(pa.BufferReader(data), columns=columns)
 
     def _lines(self, name: str) -> tuple[str, ...]:
         return from_lines(self._checked(name, self.manifest.vocabularies))

@@ -80,15 +80,22 @@ class IdHasher:
         """Equal for equal keys, of no use to find one."""
         return hash_id("", self.key, "check")[:_CHECK_DIGITS]
 
-    def shown(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """What may be kept of a row's values: hashes and numbers; other text may hold an id, too.
+    def kept(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What may be kept of a rejected row's values: ids and numbers.
 
-        A row is rejected, after all: its fields may stand under wrong names.
+        Other text may hold an id, too: the fields may stand under wrong names.
         """
         return {
-            name: hash_id(value, self.key, name) if isinstance(value, str) else value
+            name: value
             for name, value in values.items()
             if name in self.columns or not isinstance(value, str)
+        }
+
+    def shown(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The same, of a row whose ids are raw: they are hashed."""
+        return {
+            name: hash_id(value, self.key, name) if isinstance(value, str) else value
+            for name, value in self.kept(values).items()
         }
 
     def table(self, table: pa.Table) -> pa.Table:

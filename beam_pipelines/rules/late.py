@@ -80,9 +80,5 @@ def _content(listen: dict[str, Any], hasher: IdHasher | None) -> str:
     if columns["skipped"] is not None:
         columns["skipped"] = bool(columns["skipped"])
     if hasher is not None:
-        columns = {
-            name: value
-            for name, value in columns.items()
-            if name in hasher.columns or not isinstance(value, str)
-        }
+        columns = hasher.kept(columns)
     return json.dumps(columns, ensure_ascii=False)

@@ -63,19 +63,19 @@ def nothing_kept(tally: Tally, *, listens: str) -> str:
 
 def rejected_listens(tally: Tally) -> dict[str, int]:
     """Rejected listens by reason."""
-    return {
-        name.removeprefix(REJECTED): number
-        for name, number in tally.counters.items()
-        if number and name.startswith(REJECTED) and not name.startswith(REJECTED_USERS)
-    }
+    return _rejected(tally, of_users=False)
 
 
 def rejected_users(tally: Tally) -> dict[str, int]:
     """Rejected rows of users by reason."""
+    return _rejected(tally, of_users=True)
+
+
+def _rejected(tally: Tally, *, of_users: bool) -> dict[str, int]:
     return {
         name.removeprefix(REJECTED): number
         for name, number in tally.counters.items()
-        if number and name.startswith(REJECTED_USERS)
+        if number and name.startswith(REJECTED) and name.startswith(REJECTED_USERS) == of_users
     }
 
 
