@@ -112,12 +112,12 @@ class Feed:
         return Block(table, sequence_data(table, embeddings, self._inputs))
 
     def training_batches(
-        self, *, epoch: int, batch_size: int, max_sessions: int, seed: int
+        self, *, epoch: int, batch_size: int, max_sessions: int, seed: int, skip: int = 0
     ) -> Iterator[list[Batch]]:
         """Batches of `batch_size` windows of the training split, each in groups of like length.
 
         The order depends on (seed, epoch) and the training split only, so that a resumed run sees
-        what an uninterrupted one would have.
+        what an uninterrupted one would have. The first `skip` are left out without being made.
         """
         random, forgetting = (np.random.default_rng([seed, epoch, *of]) for of in ((), (1,)))
         before = self.sessions.manifest.split.validation_start
@@ -127,7 +127,10 @@ class Feed:
             windows = training_windows(block.table, before=before, max_sessions=max_sessions)
             data = _with_unknown_users(block.data, np.unique(windows.user), forgetting)
             windows = windows.take(random.permutation(len(windows)))
-            for start in range(0, len(windows), batch_size):
+            starts = range(0, len(windows), batch_size)
+            skipped = min(skip, len(starts))
+            skip -= skipped
+            for start in starts[skipped:]:
                 rows = np.arange(start, min(start + batch_size, len(windows)))
                 yield _grouped(data, windows.take(rows))
 

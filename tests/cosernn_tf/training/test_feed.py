@@ -21,10 +21,10 @@ def small_blocks(workspace):
     return feed
 
 
-def batches(feed, *, epoch=1, seed=1, batch_size=3, max_sessions=20):
+def batches(feed, *, epoch=1, seed=1, batch_size=3, max_sessions=20, skip=0):
     return list(
         feed.training_batches(
-            epoch=epoch, batch_size=batch_size, max_sessions=max_sessions, seed=seed
+            epoch=epoch, batch_size=batch_size, max_sessions=max_sessions, seed=seed, skip=skip
         )
     )
 
@@ -71,6 +71,18 @@ def test_the_order_depends_on_seed_and_epoch_only(request, which, workspace):
     fresh = open_feed(workspace, sessions_per_block=feed._sessions_per_block)
     assert order(fresh, epoch=2) == others[0]
     assert order(fresh, epoch=1) == first
+
+
+@pytest.mark.parametrize("which", ["feed", "small_blocks"])
+def test_skipped_batches_are_the_first_ones(request, which):
+    feed = request.getfixturevalue(which)
+    whole = batches(feed, epoch=2)
+    for skip in (1, len(whole) // 2, len(whole) - 1, len(whole)):
+        rest = batches(feed, epoch=2, skip=skip)
+        assert [targets(feed, batch) for batch in rest] == [
+            targets(feed, batch) for batch in whole[skip:]
+        ]
+        assert [users_of(batch) for batch in rest] == [users_of(batch) for batch in whole[skip:]]
 
 
 def test_statistics_are_those_of_the_training_split(feed, small_blocks):
