@@ -101,6 +101,10 @@ class ModelConfig:
         )
 
 
+PRECISIONS: Final = ("float32", "mixed_float16", "mixed_bfloat16")
+"""Of Keras: what a model computes in; weights are float32 in each."""
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """A training run."""
@@ -117,8 +121,13 @@ class TrainConfig:
     clip_norm: float = 0.0
     """Global norm to which gradients are clipped; 0 clips nothing."""
     seed: int = 1
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
+        require(
+            self.precision in PRECISIONS,
+            f"--precision={self.precision} is unknown: choose from {', '.join(PRECISIONS)}",
+        )
         require(
             0 < self.learning_rate < math.inf,
             f"--learning_rate={self.learning_rate} must be above 0 and finite",

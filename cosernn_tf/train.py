@@ -11,7 +11,7 @@ from pathlib import Path
 from absl import flags
 
 from cosernn_tf import cli
-from cosernn_tf.config import MODEL_NAMES, ModelConfig, TrainConfig, check_run_name
+from cosernn_tf.config import MODEL_NAMES, PRECISIONS, ModelConfig, TrainConfig, check_run_name
 from cosernn_tf.schema import FEATURES, PATHWAYS
 
 _DEFAULT = TrainConfig()
@@ -63,6 +63,12 @@ _CLIP_NORM = flags.DEFINE_float(
     "clip_norm", _DEFAULT.clip_norm, "Global norm to which gradients are clipped; 0: not at all."
 )
 _SEED = flags.DEFINE_integer("seed", _DEFAULT.seed, "Of the weights and of the order of batches.")
+_PRECISION = flags.DEFINE_string(
+    "precision",
+    _DEFAULT.precision,
+    f"What the model computes in, of {', '.join(PRECISIONS)}; weights, the fusion, the loss and "
+    "what is predicted are float32 in each. The last two are for GPUs.",
+)
 _RUN = flags.DEFINE_string("run", None, "Name of the run's directory; the model's by default.")
 _PLAYLISTS = flags.DEFINE_string(
     "playlists",
@@ -92,6 +98,7 @@ def main(_: list[str]) -> None:
         patience=_PATIENCE.value,
         clip_norm=_CLIP_NORM.value,
         seed=_SEED.value,
+        precision=_PRECISION.value,
     )
     run = check_run_name(_RUN.value or config.model.name)
     # Heavy imports follow the checks: a bad flag is refused at once.

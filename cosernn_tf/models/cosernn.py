@@ -31,7 +31,9 @@ class CoSeRNN(SequenceModel):
         offset = keras.layers.Dense(EMBEDDING_DIM, name="offset")(combined)
 
         # §5.1.4: the attention is computed from o_t (decision 14).
-        attention = keras.layers.Dense(2, activation="softmax", name="attention_weights")(combined)
+        attention = keras.layers.Dense(
+            2, activation="softmax", dtype="float32", name="attention_weights"
+        )(combined)
         prediction, attention = layers.LongTermFusion(name="fusion")(
             [offset, encodings.inputs["long_term"], attention]
         )

@@ -18,6 +18,16 @@ _SMALL = 0.05
 """Deviation of the first weights of `modulation`."""
 
 
+class _Float32Layer(keras.layers.Layer):
+    """Computes in float32 whatever the precision of a model is (`--precision`).
+
+    Seconds are beyond what float16 has, and lengths and cosines are to be told to the last digits.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+
+
 @keras.saving.register_keras_serializable(package=_PACKAGE)
 class OneHot(keras.layers.Layer):
     """One-hot encoding of a categorical feature.
@@ -40,7 +50,7 @@ class OneHot(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package=_PACKAGE)
-class LogStandardize(keras.layers.Layer):
+class LogStandardize(_Float32Layer):
     """`(log1p(x) - mean) / deviation`, for the counts N and the seconds Δ (decision 5).
 
     Input shape: `(batch, sessions)`. Output shape: `(batch, sessions, 1)`.
@@ -65,7 +75,7 @@ class LogStandardize(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package=_PACKAGE)
-class LongTermFusion(keras.layers.Layer):
+class LongTermFusion(_Float32Layer):
     """Fuses the offset with the long-term embedding: u = β̂ û + β̄ ū, unit norm (§5.1.4).
 
     Without history ū is zero and all attention falls to û (decision 7).
@@ -87,7 +97,7 @@ class LongTermFusion(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package=_PACKAGE)
-class UnitNorm(keras.layers.Layer):
+class UnitNorm(_Float32Layer):
     """Scales vectors to unit length, zero ones aside. Shape: `(batch, sessions, dim)`."""
 
     def call(self, inputs: Any) -> Any:

@@ -68,7 +68,12 @@ def _lstm(
     *_, outputs, cells, gates = tf.while_loop(
         lambda step, *_: step < steps,
         forward,
-        (0, first_h, first_c, *(_array(steps, width) for width in (units, units, 4 * units))),
+        (
+            0,
+            first_h,
+            first_c,
+            *(_array(steps, width, inputs.dtype) for width in (units, units, 4 * units)),
+        ),
     )
     h, c, gates = outputs.stack(), cells.stack(), gates.stack()
 
@@ -92,7 +97,12 @@ def _lstm(
         _, dh, dc, gradients = tf.while_loop(
             lambda step, *_: step >= 0,
             backward,
-            (steps - 1, tf.zeros_like(first_h), tf.zeros_like(first_c), _array(steps, 4 * units)),
+            (
+                steps - 1,
+                tf.zeros_like(first_h),
+                tf.zeros_like(first_c),
+                _array(steps, 4 * units, inputs.dtype),
+            ),
         )
         dz = gradients.stack()
         last_h = tf.concat([first_h[None], h[:-1]], axis=0)
@@ -113,5 +123,5 @@ def _swapped(values: tf.Tensor) -> tf.Tensor:
     return tf.transpose(values, [1, 0, 2])
 
 
-def _array(steps: tf.Tensor, width: int) -> tf.TensorArray:
-    return tf.TensorArray(tf.float32, steps, element_shape=(None, width))
+def _array(steps: tf.Tensor, width: int, dtype: tf.DType) -> tf.TensorArray:
+    return tf.TensorArray(dtype, steps, element_shape=(None, width))

@@ -13,6 +13,7 @@ from cosernn_tf.errors import UserError
 from cosernn_tf.models.base import ATTENTION
 from cosernn_tf.prediction import Predictor
 from cosernn_tf.training.checkpoints import Checkpoints
+from cosernn_tf.training.devices import make_optimizer
 from cosernn_tf.training.feed import Feed
 from cosernn_tf.training.progress import EpochResult, Progress, Sums
 from cosernn_tf.training.step import StepResult, TrainStep
@@ -27,7 +28,7 @@ class Trainer:
         self._feed = feed
         self._config = config
         self._run = run
-        optimizer = keras.optimizers.Adam(config.learning_rate)
+        optimizer = make_optimizer(config)
         self._step = TrainStep(model, optimizer, clip_norm=config.clip_norm)
         self._predictor = Predictor(model)
         self._has_attention = ATTENTION in model.output

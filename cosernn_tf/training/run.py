@@ -17,6 +17,7 @@ from cosernn_tf.retrieval.held_out import held_out_predictions
 from cosernn_tf.retrieval.index import build_index
 from cosernn_tf.runs import EXPORT, FLAGFILE, INDEX, RunIdentity, training_run
 from cosernn_tf.tracks import TrackEmbeddings, load_track_embeddings
+from cosernn_tf.training.devices import precision
 from cosernn_tf.training.feed import Feed
 from cosernn_tf.training.loop import Trainer
 from cosernn_tf.workspace import SUCCESS, SessionsDirectory, Workspace, open_sessions
@@ -65,7 +66,8 @@ def _train(
     # Else the order of sums depends on threads, on a GPU above all.
     tf.config.experimental.enable_op_determinism()
     feed = Feed(sessions, embeddings.vectors, inputs=config.model.inputs)
-    model = create(config.model, feed.data_spec()).build()
+    with precision(config):
+        model = create(config.model, feed.data_spec()).build()
     logging.info(
         "Training %s with %s weights in %s; to watch: tensorboard --logdir %s",
         config.model.name,

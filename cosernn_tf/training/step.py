@@ -25,7 +25,7 @@ class StepResult:
 
 
 class TrainStep:
-    """Accumulates the gradient of the loss sum over groups, then applies that of the mean.
+    """Accumulates the gradient of the mean loss over groups, then applies it.
 
     The result is that of the whole batch padded to its longest window, without the padding.
     """
@@ -45,11 +45,10 @@ class TrainStep:
         pairs = tf.TensorSpec((None, None), tf.float32)
         targets = tf.TensorSpec((None, None, EMBEDDING_DIM), tf.float32)
         self._accumulate = tf.function(
-            self._accumulate_eagerly, input_signature=[input_signature(model), targets, pairs]
+            self._accumulate_eagerly,
+            input_signature=[input_signature(model), targets, pairs, tf.TensorSpec((), tf.float32)],
         )
-        self._apply = tf.function(
-            self._apply_eagerly, input_signature=[tf.TensorSpec((), tf.float32)]
-        )
+        self._apply = tf.function(self._apply_eagerly, input_signature=[])
 
     def __call__(self, groups: Sequence[Batch]) -> StepResult:
         """Takes one step.
@@ -57,16 +56,16 @@ class TrainStep:
         A batch without a pair takes none, nor does one whose loss is not finite: no step may follow
         on that.
         """
+        pairs = int(sum(np.count_nonzero(group.weight) for group in groups))
         loss = attention = 0.0
         for group in groups:
             inputs = {name: group.inputs[name] for name in self._inputs}
-            sums = self._accumulate(inputs, group.target, group.weight)
+            sums = self._accumulate(inputs, group.target, group.weight, np.float32(max(pairs, 1)))
             loss += float(sums[0])
             attention += float(sums[1])
-        pairs = int(sum(np.count_nonzero(group.weight) for group in groups))
         # Without a pair there is no gradient, and Adam would still move on its momentum.
         if pairs and np.isfinite(loss):
-            self._apply(tf.constant(pairs, tf.float32))
+            self._apply()
         return StepResult(loss, attention, pairs)
 
     @property
@@ -75,12 +74,14 @@ class TrainStep:
         return int(self._accumulate.experimental_get_tracing_count())
 
     def _accumulate_eagerly(
-        self, inputs: dict[str, tf.Tensor], target: tf.Tensor, weight: tf.Tensor
+        self, inputs: dict[str, tf.Tensor], target: tf.Tensor, weight: tf.Tensor, pairs: tf.Tensor
     ) -> tuple[Any, Any]:
         with tf.GradientTape() as tape:
             outputs = self._model(inputs, training=True)
             loss = cosine_loss_sum(outputs[PREDICTION], target, weight)
-        gradients = tape.gradient(loss, [variable.value for variable in self._variables])
+            # The mean first: a sum, scaled, is beyond what float16 has.
+            scaled = self._optimizer.scale_loss(loss / pairs)
+        gradients = tape.gradient(scaled, [variable.value for variable in self._variables])
         for total, gradient in zip(self._gradients, gradients, strict=True):
             total.assign_add(tf.convert_to_tensor(gradient))
         attention = tf.zeros(())
@@ -88,10 +89,11 @@ class TrainStep:
             attention = tf.reduce_sum(weight * outputs[ATTENTION][..., 0])
         return loss, attention
 
-    def _apply_eagerly(self, pairs: tf.Tensor) -> None:
-        gradients = [total / pairs for total in self._gradients]
+    def _apply_eagerly(self) -> None:
+        gradients = [tf.convert_to_tensor(total) for total in self._gradients]
         if self._clip_norm:
-            gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm)
+            clip_norm = self._optimizer.scale_loss(self._clip_norm)
+            gradients, _ = tf.clip_by_global_norm(gradients, clip_norm)
         self._optimizer.apply(gradients, self._variables)
         for total in self._gradients:
             total.assign(tf.zeros_like(total))

@@ -11,6 +11,7 @@ from cosernn_tf.config import ModelConfig, TrainConfig
 from cosernn_tf.models import create
 from cosernn_tf.table import SessionTable
 from cosernn_tf.tracks import load_track_embeddings
+from cosernn_tf.training.devices import precision
 from cosernn_tf.training.feed import Feed
 from cosernn_tf.training.loop import Trainer
 from cosernn_tf.workspace import Workspace, open_sessions
@@ -34,7 +35,8 @@ def open_feed(workspace: Workspace, **options) -> Feed:
 
 def new_model(feed: Feed, config: TrainConfig = CONFIG) -> keras.Model:
     keras.utils.set_random_seed(config.seed)
-    return create(config.model, feed.data_spec()).build()
+    with precision(config):
+        return create(config.model, feed.data_spec()).build()
 
 
 def make_trainer(
