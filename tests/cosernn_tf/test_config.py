@@ -32,6 +32,7 @@ OTHER = TrainConfig(
     patience=2,
     clip_norm=1.5,
     seed=11,
+    precision="mixed_bfloat16",
 )
 
 
@@ -124,6 +125,7 @@ def test_flags_have_every_value():
         "--patience=2",
         "--clip_norm=1.5",
         "--seed=11",
+        "--precision=mixed_bfloat16",
     ]
 
 
