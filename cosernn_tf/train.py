@@ -12,6 +12,7 @@ from absl import flags
 
 from cosernn_tf import cli
 from cosernn_tf.config import MODEL_NAMES, PRECISIONS, ModelConfig, TrainConfig, check_run_name
+from cosernn_tf.playlists import FORMATS
 from cosernn_tf.schema import FEATURES, PATHWAYS
 
 _DEFAULT = TrainConfig()
@@ -73,9 +74,15 @@ _RUN = flags.DEFINE_string("run", None, "Name of the run's directory; the model'
 _PLAYLISTS = flags.DEFINE_string(
     "playlists",
     None,
-    "JSON Lines of playlists (may be gzip) for the track embeddings, if they have to be made. "
-    "Without it: those of the embedded default log if the sessions come from there, else the "
-    "sessions of the training split.",
+    "Playlists for the track embeddings, if they have to be made: a file, or a directory of slices "
+    "(mpd). Without it: those of the embedded default log if the sessions come from there, else "
+    "the sessions of the training split.",
+)
+_PLAYLISTS_FORMAT = flags.DEFINE_enum(
+    "playlists_format",
+    FORMATS[0],
+    FORMATS,
+    "jsonl: JSON Lines (may be gzip); mpd: slices of the Million Playlist Dataset.",
 )
 _OVERWRITE = flags.DEFINE_boolean(
     "overwrite", False, "Train again, and replace the run of that name once that has succeeded."
@@ -113,6 +120,7 @@ def main(_: list[str]) -> None:
         config,
         run=run,
         playlists=Path(_PLAYLISTS.value) if _PLAYLISTS.value else None,
+        playlists_format=_PLAYLISTS_FORMAT.value,
         overwrite=_OVERWRITE.value,
     )
 

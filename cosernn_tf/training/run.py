@@ -12,6 +12,7 @@ from cosernn_tf.embedding import embed_tracks, playlists_sha256
 from cosernn_tf.errors import UserError
 from cosernn_tf.models import create
 from cosernn_tf.models.base import MODEL_FILE
+from cosernn_tf.playlists import FORMATS
 from cosernn_tf.prediction import input_signature
 from cosernn_tf.retrieval.held_out import held_out_predictions
 from cosernn_tf.retrieval.index import build_index
@@ -29,6 +30,7 @@ def train_run(
     *,
     run: str,
     playlists: Path | None = None,
+    playlists_format: str = FORMATS[0],
     overwrite: bool = False,
 ) -> Path:
     """Trains a model on the workspace's session sequences; a finished, equal run is left as it is.
@@ -37,7 +39,8 @@ def train_run(
         workspace: Has session sequences; track embeddings are made if it has none.
         config: Of the model and its training.
         run: Name of the run directory.
-        playlists: JSON Lines of playlists for the track embeddings, if they have to be made.
+        playlists: For the track embeddings, if they have to be made.
+        playlists_format: One of `playlists.FORMATS`.
         overwrite: Whether a run of that name may be replaced.
 
     Returns:
@@ -47,7 +50,9 @@ def train_run(
         UserError: No session sequences, a run with other flags or data, a loss that is not finite.
     """
     sessions = open_sessions(workspace.sessions)
-    embeddings = ensure_track_embeddings(workspace, sessions, playlists)
+    embeddings = ensure_track_embeddings(
+        workspace, sessions, playlists, playlists_format=playlists_format
+    )
     path = workspace.run(run)
     identity = RunIdentity.of(config, sessions, embeddings)
     with training_run(path, identity, overwrite=overwrite) as is_new:
@@ -99,15 +104,20 @@ def export(model: keras.Model, path: Path) -> None:
 
 
 def ensure_track_embeddings(
-    workspace: Workspace, sessions: SessionsDirectory, playlists: Path | None
+    workspace: Workspace,
+    sessions: SessionsDirectory,
+    playlists: Path | None,
+    *,
+    playlists_format: str = FORMATS[0],
 ) -> TrackEmbeddings:
     """The track embeddings of the workspace, made first if it has none.
 
     Args:
         workspace: Where they are, or will be.
         sessions: Whose track vocabulary is embedded.
-        playlists: JSON Lines of playlists. None: those of the embedded default log if `sessions`
-            come from there, else the sentences are training-split sessions.
+        playlists: None: those of the embedded default log if `sessions` come from there, else the
+            sentences are training-split sessions.
+        playlists_format: Of the playlists that are given.
 
     Raises:
         UserError: There are some, but not of this vocabulary, or not from these playlists.
@@ -115,7 +125,7 @@ def ensure_track_embeddings(
     if (workspace.tracks / SUCCESS).is_file():
         embeddings = load_track_embeddings(workspace.tracks, sessions)
         if playlists is not None:
-            _check_playlists(workspace.tracks, embeddings, playlists)
+            _check_playlists(workspace.tracks, embeddings, playlists, playlists_format)
         logging.info(
             "Track embeddings of %s, made from %s",
             workspace.tracks,
@@ -124,21 +134,32 @@ def ensure_track_embeddings(
         return embeddings
     if playlists is None:
         playlists = _playlists_of_default_log(workspace, sessions)
+        playlists_format = FORMATS[0]
     logging.info(
         "%s has no track embeddings yet: making them from %s",
         workspace.root,
         "the sessions of the training split" if playlists is None else playlists,
     )
     return embed_tracks(
-        sessions, playlists=playlists, output=workspace.tracks, config=EmbeddingConfig()
+        sessions,
+        playlists=playlists,
+        output=workspace.tracks,
+        config=EmbeddingConfig(),
+        playlists_format=playlists_format,
     )
 
 
-def _check_playlists(path: Path, embeddings: TrackEmbeddings, playlists: Path) -> None:
-    if embeddings.description.get("playlists_sha256") != playlists_sha256(playlists):
+def _check_playlists(
+    path: Path, embeddings: TrackEmbeddings, playlists: Path, playlists_format: str
+) -> None:
+    made_from = embeddings.description.get("playlists_sha256")
+    if made_from != playlists_sha256(playlists, playlists_format):
+        flags = f"--playlists={playlists}"
+        if playlists_format != FORMATS[0]:
+            flags += f" --playlists_format={playlists_format}"
         raise UserError(
-            f"the track embeddings in {path} were not made from --playlists={playlists}: run "
-            f"cosernn_tf.embed_tracks --playlists={playlists} first, or leave the flag out"
+            f"the track embeddings in {path} were not made from {flags}: run "
+            f"cosernn_tf.embed_tracks {flags} first, or leave the flag out"
         )
 
 

@@ -191,5 +191,5 @@ def test_help_says_what_every_flag_does(tmp_path):
     for flag in ("--model", "--lstm_units", "--dense_units", "--features", "--pathways",
                  "--learning_rate", "--batch_size", "--max_sessions", "--max_epochs",
                  "--patience", "--clip_norm", "--seed", "--precision", "--run", "--playlists",
-                 "--[no]overwrite"):  # fmt: skip
+                 "--playlists_format", "--[no]overwrite"):  # fmt: skip
         assert f"  {flag}: " in result.stdout

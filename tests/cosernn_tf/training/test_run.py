@@ -157,10 +157,10 @@ def set_listens(workspace: Workspace, listens) -> None:
     path.write_text(json.dumps(manifest))
 
 
-def embedded(workspace: Workspace, playlists: Path | None = None) -> tuple[str, int]:
+def embedded(workspace: Workspace, playlists: Path | None = None, **options) -> tuple[str, int]:
     """Sentences that the embeddings were made from, and tracks that have one."""
     sessions = open_sessions(workspace.sessions)
-    found = ensure_track_embeddings(workspace, sessions, playlists)
+    found = ensure_track_embeddings(workspace, sessions, playlists, **options)
     assert found.description == load_track_embeddings(workspace.tracks, sessions).description
     return found.description["sentences"], found.description["tracks_embedded"]
 
@@ -199,3 +199,23 @@ def test_playlists_of_a_flag(bare, tmp_path):
     with pytest.raises(UserError, match=r"--playlists=.*missing does not exist"):
         embedded(bare, tmp_path / "missing")
     assert embedded(bare) == ("playlists", 3)
+
+
+def test_playlists_of_a_flag_in_another_format(bare, tmp_path):
+    track_ids = ["track-1", "track-2", "track-3"]
+    tracks = [{"pos": pos, "track_uri": track_id} for pos, track_id in enumerate(track_ids)]
+    folders = tmp_path / "mine", tmp_path / "other"
+    for folder, number in zip(folders, (3, 4), strict=True):
+        folder.mkdir()
+        text = json.dumps({"playlists": number * [{"tracks": tracks}]})
+        (folder / "mpd.slice.0-999.json").write_text(text)
+    for _ in range(2):
+        assert embedded(bare, folders[0], playlists_format="mpd") == ("playlists", 3)
+    with pytest.raises(UserError, match=r"/other --playlists_format=mpd: run cosernn_tf\.embed"):
+        embedded(bare, folders[1], playlists_format="mpd")
+
+
+def test_the_format_is_not_that_of_the_default_logs_playlists(bare):
+    write_playlists(bare.log / "playlists.jsonl.gz")
+    set_listens(bare, str(bare.log / "listens"))
+    assert embedded(bare, playlists_format="mpd") == ("playlists", 2)
