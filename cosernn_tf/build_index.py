@@ -9,7 +9,8 @@ from absl import flags
 
 from cosernn_tf import cli
 from cosernn_tf.config import check_run_name
-from cosernn_tf.retrieval.index import AUTO, KINDS
+from cosernn_tf.retrieval.approximate import require_scann
+from cosernn_tf.retrieval.index import AUTO, KINDS, SCANN
 
 flags.declare_key_flag("workspace")
 _RUN = flags.DEFINE_string("run", "cosernn", "The trained run whose index is written.")
@@ -41,6 +42,8 @@ def main(_: list[str]) -> None:
 
     workspace = Workspace(Path(cli.WORKSPACE.value))
     open_run(workspace.run(run))
+    if _INDEX.value == SCANN:
+        require_scann()
     from cosernn_tf.retrieval.held_out import held_out_predictions
     from cosernn_tf.retrieval.index import build_index
     from cosernn_tf.trained_run import open_trained_run

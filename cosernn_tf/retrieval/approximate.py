@@ -137,6 +137,11 @@ class ScannSearcher:
         return cls(searcher, settings)
 
 
+def require_scann() -> None:
+    """Raises `ScannMissingError` unless ScaNN can be imported."""
+    _scann()
+
+
 def _scann() -> Any:
     try:
         import scann

@@ -45,6 +45,20 @@ def test_measures_scann_on_predictions_for_the_validation_split(run):
     assert f"recall@20 {description.recall:.4f}" in done.stderr
 
 
+def test_scann_that_is_missing_is_refused_before_the_predictions(run):
+    """Without TensorFlow, which these need."""
+    flags = [f"--workspace={run.sessions.path.parent}", "--run=small", "--index=scann"]
+    code = (
+        "import runpy, sys; sys.modules.update(scann=None, tensorflow=None, keras=None); "
+        f"sys.argv[1:] = {flags!r}; "
+        "runpy.run_module('cosernn_tf.build_index', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: ScaNN cannot be imported (")
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
