@@ -283,7 +283,7 @@ def _finish(
 def _check_sum(tally: Tally) -> None:
     """Every row read is kept, a duplicate or rejected; anything else is a bug."""
     counters = tally.counters
-    rejected = sum(rejected_listens(tally).values())
+    rejected = sum(rejected_listens(counters).values())
     if counters[READ] != counters[KEPT] + counters.get(DUPLICATES, 0) + rejected:
         raise AssertionError(f"rows were lost: {counters}")
 

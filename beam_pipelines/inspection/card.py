@@ -7,10 +7,7 @@ from beam_pipelines.inspection import tables
 from beam_pipelines.inspection.config import CardFields
 from beam_pipelines.inspection.limits import known_limits
 from beam_pipelines.inspection.statistics import Statistics
-from cosernn_tf.schema import (
-    MAX_TRACKS_PER_SESSION,
-    SESSION_FEATURES,
-)
+from cosernn_tf.schema import MAX_TRACKS_PER_SESSION, SESSION_FEATURES
 from cosernn_tf.workspace import (
     DEVICE_VOCABULARY,
     RAW_IDS,

@@ -14,7 +14,7 @@ import numpy as np
 from beam_pipelines.inspection.counts import COUNTED, SECONDS_PER_WEEK, SPLITS, Counts
 from beam_pipelines.inspection.histogram import Histogram, gini
 from beam_pipelines.rules.refusals import rejected_listens
-from beam_pipelines.rules.tally import READ, Tally
+from beam_pipelines.rules.tally import READ
 from cosernn_tf.schema import (
     AGE_BUCKET_STARTS,
     DAYS_OF_WEEK,
@@ -202,7 +202,7 @@ def summarize(sessions: SessionsDirectory, counts: Counts, *, num_bytes: int) ->
     """The statistics of the directory whose users are all in `counts`."""
     manifest = sessions.manifest
     counters = manifest.counters
-    rejected = rejected_listens(Tally(counters))
+    rejected = rejected_listens(counters)
     num_sessions, listens, kept, skipped = counts.day_and_hour.sum((0, 1)).tolist()
     heaviest = math.ceil(_TOP * counts.users)
     by_hour = counts.day_and_hour.sum(0)

@@ -9,7 +9,7 @@ from typing import Final
 
 from beam_pipelines.inspection.statistics import Context, Distribution, Statistics
 from beam_pipelines.rules.refusals import rejected_users
-from beam_pipelines.rules.tally import DUPLICATES, KEPT, READ, USERS_READ, Tally
+from beam_pipelines.rules.tally import DUPLICATES, KEPT, READ, USERS_READ
 from cosernn_tf.schema import MAX_TRACKS_PER_SESSION, SECONDS_PER_DAY, UNKNOWN
 
 ABSENT: Final = "-"
@@ -140,7 +140,7 @@ def rows_of_users(statistics: Statistics) -> Table:
         "users_duplicates": "of users who were named before",
         "users_without_listens": "of users who are not in the log",
     }
-    reasons = rejected_users(Tally(counters))
+    reasons = rejected_users(counters)
     rows = {text: counters.get(name, 0) for name, text in names.items()}
     rows |= {f"rejected: {_words(name)}": count for name, count in reasons.items()}
     read = counters.get(USERS_READ, 0)

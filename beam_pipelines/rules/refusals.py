@@ -28,8 +28,8 @@ def too_many_bad(
         rejected: Where a run that goes on keeps the rejected rows.
     """
     for flag, read, reasons in (
-        (f"--listens={listens}", READ, rejected_listens(tally)),
-        (f"--users={users}", USERS_READ, rejected_users(tally)),
+        (f"--listens={listens}", READ, rejected_listens(tally.counters)),
+        (f"--users={users}", USERS_READ, rejected_users(tally.counters)),
     ):
         bad = {name: number for name, number in reasons.items() if name != NOT_A_TRACK}
         rows = tally.counters.get(read, 0) - reasons.get(NOT_A_TRACK, 0)
@@ -46,13 +46,13 @@ def too_many_bad(
 
 def has_listens(tally: Tally) -> bool:
     """Whether some row that was read is a listen, if one that comes too late."""
-    bad = sum(n for reason, n in rejected_listens(tally).items() if reason != TOO_LATE)
+    bad = sum(n for reason, n in rejected_listens(tally.counters).items() if reason != TOO_LATE)
     return tally.counters.get(READ, 0) > bad
 
 
 def nothing_kept(tally: Tally, *, listens: str) -> str:
     """Why a log has no listen at all."""
-    reasons = rejected_listens(tally)
+    reasons = rejected_listens(tally.counters)
     if not reasons:
         return f"--listens={listens} has no rows: there is nothing to read"
     return (
@@ -61,20 +61,20 @@ def nothing_kept(tally: Tally, *, listens: str) -> str:
     )
 
 
-def rejected_listens(tally: Tally) -> dict[str, int]:
+def rejected_listens(counters: Mapping[str, int]) -> dict[str, int]:
     """Rejected listens by reason."""
-    return _rejected(tally, of_users=False)
+    return _rejected(counters, of_users=False)
 
 
-def rejected_users(tally: Tally) -> dict[str, int]:
+def rejected_users(counters: Mapping[str, int]) -> dict[str, int]:
     """Rejected rows of users by reason."""
-    return _rejected(tally, of_users=True)
+    return _rejected(counters, of_users=True)
 
 
-def _rejected(tally: Tally, *, of_users: bool) -> dict[str, int]:
+def _rejected(counters: Mapping[str, int], *, of_users: bool) -> dict[str, int]:
     return {
         name.removeprefix(REJECTED): number
-        for name, number in tally.counters.items()
+        for name, number in counters.items()
         if number and name.startswith(REJECTED) and name.startswith(REJECTED_USERS) == of_users
     }
 
