@@ -7,7 +7,6 @@ records. It runs in this process as the direct runner of `beam_pipelines.session
 every row for a good one, and needs memory for all of them.
 """
 
-import json
 import logging as python_logging
 from collections import Counter
 from collections.abc import Iterable
@@ -40,13 +39,11 @@ RECORDS: Final = "sessions"
 """Before the number of each shard."""
 TRACKS: Final = "tracks"
 STREAM_SOURCES: Final = "stream_sources"
-SUMMARY: Final = "summary.json"
 
 _NUM_SHARDS: Final = 32
 _MAX_STREAM_SOURCES: Final = 100
 _FIRST_WEEKDAY: Final = 3
 """1 January 1970 was a Thursday."""
-
 
 _COLUMNS: Final = (
     "timestamp",
@@ -216,7 +213,7 @@ def _count(**counts: int) -> None:
 
 
 def sessionize(listens: Path, output: Path) -> None:
-    """Runs the pipeline, and writes `summary.json`."""
+    """Runs the pipeline, and writes what it has counted."""
     python_logging.getLogger("apache_beam").setLevel(python_logging.WARNING)
     # Beam's DirectRunner comes to this, after an attempt to download another one.
     pipeline = beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"]))
@@ -225,7 +222,7 @@ def sessionize(listens: Path, output: Path) -> None:
     result.wait_until_finish()
     counters = result.metrics().query(MetricsFilter().with_namespace("sessionize"))["counters"]
     counts = {counter.key.metric.name: counter.committed for counter in counters}
-    (output / SUMMARY).write_text(json.dumps(counts) + "\n", encoding="utf-8")
+    peer.write_counts(output, counts)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from benchmarks.peer import SUMMARY
 from cosernn_tf.config import require
+from cosernn_tf.workspace import MANIFEST
 
 OURS: Final = "ours"
 POLARS: Final = "polars"
@@ -63,7 +65,7 @@ def parse_contender(text: str) -> Contender:
 
 def read_counts(output: Path) -> dict[str, int] | None:
     """Of what a contender has written: `COUNTS`; None if it does not say."""
-    for name in ("manifest.json", "summary.json"):
+    for name in (MANIFEST, SUMMARY):
         if (output / name).is_file():
             said = json.loads((output / name).read_text(encoding="utf-8"))
             counters = said.get("counters", said)

@@ -1,8 +1,12 @@
-"""The command line that peers share: a program of its own each, as nobody would mix them."""
+"""What peers share: the command line, and the file of what they found."""
 
 import argparse
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
+
+SUMMARY: Final = "summary.json"
 
 
 def run(sessionize: Callable[[Path, Path], None], *, description: str | None) -> None:
@@ -15,3 +19,8 @@ def run(sessionize: Callable[[Path, Path], None], *, description: str | None) ->
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     sessionize(arguments.listens, arguments.output)
+
+
+def write_counts(output: Path, counts: dict[str, int]) -> None:
+    """Writes `SUMMARY`: `contenders.COUNTS`, and maybe others."""
+    (output / SUMMARY).write_text(json.dumps(counts) + "\n", encoding="utf-8")

@@ -9,7 +9,6 @@ no ages and no rule for listens that do not say whether they were skipped, keeps
 and writes Parquet without checksums in place of TFRecord.
 """
 
-import json
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +28,6 @@ from cosernn_tf.schema import (
 SESSIONS: Final = "sessions.parquet"
 TRACKS: Final = "tracks.parquet"
 STREAM_SOURCES: Final = "stream_sources.parquet"
-SUMMARY: Final = "summary.json"
 
 _KEY: Final = ("user", "timestamp", "track")
 _KEY_BITS: Final = 64
@@ -73,7 +71,7 @@ def sessionize(listens: Path, output: Path) -> None:
         "users": users.height,
         "sessions": sessions.height,
     }
-    (output / SUMMARY).write_text(json.dumps(counts) + "\n", encoding="utf-8")
+    peer.write_counts(output, counts)
 
 
 def _read(listens: Path) -> pl.DataFrame:
