@@ -41,6 +41,20 @@ def write_parquet(path: Path, rows: Sequence[Row], *, row_group_size: int = 50) 
     return path
 
 
+def write_even_log(path: Path, *, listens: int, users: int, row_group_size: int) -> pa.Table:
+    """A log of the three columns that each must have, its values at random."""
+    rng = np.random.default_rng(0)
+    table = pa.table(
+        {
+            "user_id": [f"user-{user}" for user in rng.integers(0, users, listens)],
+            "track_id": [f"track-{track}" for track in rng.integers(0, 20_000, listens)],
+            "timestamp": rng.integers(1_554_076_800, 1_560_000_000, listens),
+        }
+    )
+    pq.write_table(table, path, row_group_size=row_group_size)
+    return table
+
+
 def write_json_lines(path: Path, rows: Sequence[Row]) -> Path:
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     return write_bytes(path, text.encode())

@@ -12,14 +12,14 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from cosernn_tf.dataset import read_all
 from cosernn_tf.workspace import open_sessions
 from tests.starter import Started, Starter
+
+from .files import write_even_log
 
 LISTENS = 60_000
 UNITS = 16
@@ -31,15 +31,9 @@ SHARDS = 8
 def root(tmp_path_factory) -> Path:
     """A log, and a small one."""
     root = tmp_path_factory.mktemp("killed")
-    rng = np.random.default_rng(0)
-    table = pa.table(
-        {
-            "user_id": [f"user-{user}" for user in rng.integers(0, 2_000, LISTENS)],
-            "track_id": [f"track-{track}" for track in rng.integers(0, 20_000, LISTENS)],
-            "timestamp": rng.integers(1_554_076_800, 1_560_000_000, LISTENS),
-        }
+    table = write_even_log(
+        root / "log.parquet", listens=LISTENS, users=2_000, row_group_size=LISTENS // UNITS
     )
-    pq.write_table(table, root / "log.parquet", row_group_size=LISTENS // UNITS)
     pq.write_table(table.slice(0, 1_000), root / "small.parquet")
     return root
 

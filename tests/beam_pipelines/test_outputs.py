@@ -6,14 +6,13 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from cosernn_tf.workspace import open_sessions
 from tests.entry_points import Result
 from tests.starter import Starter
+
+from .files import write_even_log
 
 LISTENS = 60_000
 OLDER = 3
@@ -23,15 +22,7 @@ OLDER = 3
 def root(tmp_path_factory) -> Path:
     """A log, and a few listens in `log/`."""
     root = tmp_path_factory.mktemp("outputs")
-    rng = np.random.default_rng(0)
-    table = pa.table(
-        {
-            "user_id": [f"user-{user}" for user in rng.integers(0, 500, LISTENS)],
-            "track_id": [f"track-{track}" for track in rng.integers(0, 20_000, LISTENS)],
-            "timestamp": rng.integers(1_554_076_800, 1_560_000_000, LISTENS),
-        }
-    )
-    pq.write_table(table, root / "log.parquet", row_group_size=LISTENS // 10)
+    write_even_log(root / "log.parquet", listens=LISTENS, users=500, row_group_size=LISTENS // 10)
     rows = "".join(f"u,t{number},{1_554_076_800 + number}\n" for number in range(OLDER))
     (root / "log").mkdir()
     (root / "log/a.csv").write_text("user_id,track_id,timestamp\n" + rows)
