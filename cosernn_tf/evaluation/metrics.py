@@ -157,3 +157,20 @@ def recall_at(ranked: np.ndarray, cutoff: int) -> np.ndarray:
     found = np.count_nonzero(ranked[:, :cutoff], axis=1)
     share: np.ndarray = found / np.count_nonzero(ranked, axis=1)
     return share
+
+
+def confusion(ranked: np.ndarray) -> np.ndarray:
+    """How taking the first K, K - 1, ..., 0 candidates of each ranking classifies all of them.
+
+    Args:
+        ranked: (n, K) bool, relevance in ranked order.
+
+    Returns:
+        (4, K + 1) int64: true positives, false positives, true negatives, false negatives, summed
+        over the rankings.
+    """
+    count, k = ranked.shape
+    found = np.concatenate([[0], np.cumsum(np.count_nonzero(ranked, axis=0))])[::-1]
+    taken = count * np.arange(k, -1, -1)
+    missed = found[0] - found
+    return np.stack([found, taken - found, count * k - taken - missed, missed])
