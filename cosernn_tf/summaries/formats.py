@@ -1,7 +1,6 @@
 """Summaries that `tf.summary` lacks, or computes in a way that is too dear for all weights."""
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -123,12 +122,11 @@ def write_hparams(
     """One row of the tab "HParams": a run's settings, and what came of them.
 
     Args:
-        directory: Of this row alone; its older events are removed, so that it is written once.
+        directory: Of this row alone: TensorBoard takes all scalars there for results.
         hparams: By name. All rows should have the same names.
-        metrics: By name, which TensorBoard shows as scalars of `directory`, too.
+        metrics: By name; shown as scalars, too.
         name: Of the row; rows of one name would be taken for repetitions of each other.
     """
-    shutil.rmtree(directory, ignore_errors=True)
     writer = tf.summary.create_file_writer(str(directory))
     with writer.as_default():
         hparams_api.hparams(dict(hparams), trial_id=name)

@@ -66,7 +66,7 @@ class Feed:
             sessions_per_block: Sessions held at once.
         """
         self.sessions = sessions
-        self._track_embeddings = track_embeddings
+        self.track_embeddings = track_embeddings
         self._inputs = inputs
         self._sessions_per_block = sessions_per_block
 
@@ -108,7 +108,7 @@ class Feed:
         return self._block(concatenate(list(read_shards(self.sessions))))
 
     def _block(self, table: SessionTable) -> Block:
-        embeddings = embed_sessions(table, self._track_embeddings)
+        embeddings = embed_sessions(table, self.track_embeddings)
         return Block(table, sequence_data(table, embeddings, self._inputs))
 
     def training_batches(

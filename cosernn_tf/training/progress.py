@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cosernn_tf.training.step import StepResult
 
@@ -21,6 +21,8 @@ class EpochResult:
     """Training sessions, padding not counted."""
     seconds: float
     """Of training and validation."""
+    validation_ranking: dict[str, float] = field(default_factory=dict)
+    """By metric, means over a sample (`evaluation.ranking_sample`); what no session scores lacks."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ class StepResult:
     attention: float
     """β̂; 0 of a model that has no attention."""
     pairs: int
+    gradient_norms: tf.Tensor | None = None
+    """(variables,) of the gradient of the mean, before it is clipped; None if no step was taken."""
 
 
 class TrainStep:
@@ -64,9 +66,10 @@ class TrainStep:
             loss += float(sums[0])
             attention += float(sums[1])
         # Without a pair there is no gradient, and Adam would still move on its momentum.
+        norms = None
         if pairs and np.isfinite(loss):
-            self._apply()
-        return StepResult(loss, attention, pairs)
+            norms = self._apply()
+        return StepResult(loss, attention, pairs, norms)
 
     @property
     def traces(self) -> int:
@@ -89,11 +92,14 @@ class TrainStep:
             attention = tf.reduce_sum(weight * outputs[ATTENTION][..., 0])
         return loss, attention
 
-    def _apply_eagerly(self) -> None:
+    def _apply_eagerly(self) -> tf.Tensor:
         gradients = [tf.convert_to_tensor(total) for total in self._gradients]
+        norms = tf.stack([tf.norm(gradient) for gradient in gradients])
+        norms /= self._optimizer.scale_loss(1.0)
         if self._clip_norm:
             clip_norm = self._optimizer.scale_loss(self._clip_norm)
             gradients, _ = tf.clip_by_global_norm(gradients, clip_norm)
         self._optimizer.apply(gradients, self._variables)
         for total in self._gradients:
             total.assign(tf.zeros_like(total))
+        return norms
