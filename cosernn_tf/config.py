@@ -149,13 +149,17 @@ class TrainConfig:
 
     def to_flags(self) -> str:
         """A flagfile that resolves to this configuration."""
+        return "".join(f"--{flag}={value}\n" for flag, value in self.flag_values().items())
+
+    def flag_values(self) -> dict[str, bool | int | float | str]:
+        """By flag; lists as a flag takes them."""
         fields = self.to_dict()
         model = fields.pop("model")
         values = {"model": model.pop("name"), **model, **fields}
-        return "".join(
-            f"--{flag}={','.join(value) if isinstance(value, tuple) else value}\n"
+        return {
+            flag: ",".join(value) if isinstance(value, tuple) else value
             for flag, value in values.items()
-        )
+        }
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,11 @@ class Predictor:
         """How often the model was traced; more than once means that time is lost."""
         return int(self._forward.experimental_get_tracing_count())
 
+    @property
+    def graph(self) -> tf.Graph:
+        """Of the model's operations."""
+        return self._forward.get_concrete_function().graph
+
     def __call__(self, data: SequenceData, windows: Windows) -> Predictions:
         """Predicts every session of `windows` from its `first_target` on, each once.
 

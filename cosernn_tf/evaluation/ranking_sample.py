@@ -1,4 +1,4 @@
-"""Ranking metrics of a fixed sample of sessions: what can be afforded at every epoch of training."""
+"""Ranking metrics of a fixed sample of sessions, which every epoch of training can afford."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,8 +17,7 @@ from cosernn_tf.features import normalize
 from cosernn_tf.table import SessionTable
 
 SAMPLED_SESSIONS: Final = 2_000
-"""Default size. Each holds 8 KB of candidates' vectors; the standard error of a mean reciprocal rank
-is about 0.006, and all epochs have the same sessions, so that their differences are finer."""
+"""Default size; the candidates' vectors of each take 8 KB."""
 
 _SEED: Final = 1
 
@@ -119,7 +118,7 @@ class RankingSample:
         return scores
 
     def _draw(self, table: SessionTable, played: np.ndarray, sessions: np.ndarray) -> _Part:
-        has_played = played.any(axis=1)
+        has_played = np.asarray(played.any(axis=1))
         targets = self._random.permutation(sessions[has_played[sessions]])[: self._missing]
         targets.sort()
         self._missing -= len(targets)

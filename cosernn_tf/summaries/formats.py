@@ -103,7 +103,7 @@ def _tensors(of: Any) -> Iterator[dict[str, Any]]:
     """Descriptions of tensors anywhere in a layer's arguments."""
     if isinstance(of, Mapping):
         if "keras_history" in of:
-            yield dict(keras_history=of["keras_history"])
+            yield {"keras_history": of["keras_history"]}
         else:
             for value in of.values():
                 yield from _tensors(value)

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from cosernn_tf.config import TrainConfig
 from cosernn_tf.errors import UserError
+from cosernn_tf.evaluation.ranking_sample import RankingSample
 from cosernn_tf.models.base import ATTENTION
 from cosernn_tf.prediction import Predictor
 from cosernn_tf.training.checkpoints import Checkpoints
@@ -34,24 +35,31 @@ class Trainer:
         self._has_attention = ATTENTION in model.output
         self._checkpoints = Checkpoints(model, optimizer, run)
         self._progress = self._checkpoints.restore()
+        self._summaries = Summaries(run, model, optimizer, epoch=self._progress.epoch)
+        self._ranking = RankingSample(feed.track_embeddings)
 
     def train(self) -> list[EpochResult]:
         """Trains until patience or `max_epochs` ends it; the best weights are loaded at the end."""
-        summaries = Summaries(self._run, self._config)
+        self._summaries.start(self._config, self._predictor, self._feed)
         while _wants_another_epoch(self._progress, self._config):
             result = self._train_epoch(self._progress.epoch + 1)
             self._progress = self._progress.finish(result)
-            summaries.epoch(result)
             self._checkpoints.save_epoch(self._progress)
             _log_epoch(self._progress, self._config)
+        self._summaries.finish(self._config, self._progress)
         self._checkpoints.load_best()
         return list(self._progress.history)
 
     def _train_epoch(self, epoch: int) -> EpochResult:
         started = time.perf_counter()
         sums = self._train_batches(epoch)
-        validation = validate(self._predictor, self._feed, max_sessions=self._config.max_sessions)
-        return EpochResult(
+        validation = validate(
+            self._predictor,
+            self._feed,
+            max_sessions=self._config.max_sessions,
+            ranking=self._ranking,
+        )
+        result = EpochResult(
             epoch=epoch,
             train_loss=sums.loss / sums.pairs,
             train_attention=sums.attention / sums.pairs if self._has_attention else None,
@@ -59,7 +67,10 @@ class Trainer:
             validation_attention=validation.attention,
             sessions_per_second=sums.pairs / sums.seconds,
             seconds=time.perf_counter() - started,
+            validation_ranking=dict(validation.ranking.means) if validation.ranking else {},
         )
+        self._summaries.epoch(result, validation)
+        return result
 
     def _train_batches(self, epoch: int) -> Sums:
         config = self._config
@@ -82,6 +93,7 @@ class Trainer:
             for groups in batches:
                 step = self._step(groups)
                 self._require_finite(step, epoch)
+                self._summaries.batch(step)
                 now = time.perf_counter()
                 sums, before = sums.after(step, seconds=now - before), now
                 bar.update(step.pairs)

@@ -22,7 +22,7 @@ class EpochResult:
     seconds: float
     """Of training and validation."""
     validation_ranking: dict[str, float] = field(default_factory=dict)
-    """By metric, means over a sample (`evaluation.ranking_sample`); what no session scores lacks."""
+    """Means by metric over a sample of sessions (`evaluation.ranking_sample`), if any is scored."""
 
 
 @dataclass(frozen=True)

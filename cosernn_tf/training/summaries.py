@@ -1,8 +1,9 @@
 """What TensorBoard shows of a run, and when it is written."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ import tensorflow as tf
 
 from cosernn_tf.config import TrainConfig
 from cosernn_tf.evaluation import metrics
-from cosernn_tf.evaluation.ranking_sample import SampleScores
+from cosernn_tf.evaluation.ranking_sample import SAMPLED_SESSIONS
 from cosernn_tf.prediction import Predictor
 from cosernn_tf.summaries.event_files import forget_after
 from cosernn_tf.summaries.formats import (
@@ -28,6 +29,10 @@ from cosernn_tf.training.validation import ATTENTION_EDGES, Validation
 
 TENSORBOARD: Final = "tensorboard"
 
+_RANKING: Final = "ranking"
+_CURVE: Final = "track_ranking"
+_GRADIENT: Final = "gradient_norm"
+
 STEPS_APART: Final = 10
 """Gradient steps from one that is shown to the next."""
 
@@ -37,26 +42,36 @@ _BATCHES: Final = "batches"
 _TRAIN: Final = "train"
 _VALIDATION: Final = "validation"
 
-RANKING_TAGS: Final = {
-    **{metrics.session_rr(k): f"ranking/MRR@{k}" for k in metrics.SESSION_SIZES},
-    **{metrics.ap(k): f"ranking/mAP@{k}" for k in metrics.TRACK_SIZES},
+RANKING_NAMES: Final = {
+    **{metrics.session_rr(k): f"MRR@{k}" for k in metrics.SESSION_SIZES},
+    **{metrics.ap(k): f"mAP@{k}" for k in metrics.TRACK_SIZES},
 }
-"""Tag of each metric."""
+"""What the means over sessions of a metric are called."""
 
 _DESCRIPTIONS: Final = {
-    "fit/loss": "1 - cosine, mean over sessions. Of *train* while its weights still change, so at "
-    "first above *validation*. Validation that rises again while train falls is overfitting.",
-    "fit/cosine": "Of the prediction and s⁺. The epoch with the best one of *validation* is kept.",
-    "fit/attention_offset": "Mean β̂ (§5.1.4): 1 is all on what the RNN says, 0 all on the long-term "
-    "embedding.",
-    "attention/offset": "β̂ of the validation sessions. A user's first session has 1: it has no "
-    "long-term embedding (decision 7).",
-    "batch/gradient_norm": "Global norm, before clipping. Spikes call for `--clip_norm` or a lower "
-    "`--learning_rate`, a norm near 0 for a higher one.",
-    "ranking/MRR@20": "On a sample of validation sessions, the same at every epoch.",
-    "ranking/tracks": "Of the first 1, 2, ... candidates of each ranking, pooled over the sample. "
-    "Recall 1 is all candidates: precision there is what a random order has everywhere.",
+    "fit/loss": "1 - cosine, mean over sessions. That of train is of weights that still change, so "
+    "it begins above that of validation; validation that rises while train falls is overfitting.",
+    "fit/cosine": "Of predictions and s⁺. The epoch with the best of validation is kept.",
+    "fit/attention_offset": "Mean β̂: 1 is all on the offset û, 0 all on the long-term embedding.",
+    "fit/attention": "β̂ of validation sessions: 1 is all on the offset û, 0 all on the long-term "
+    "embedding. A user's first session has 1, for want of a long-term embedding.",
+    "speed/sessions_per_second": "Training sessions, padding not counted.",
+    "speed/seconds": "Of training and validation.",
+    "batch/loss": "Of one batch.",
+    "batch/gradient_norm": "Of all gradients, before clipping. Spikes call for `--clip_norm` or a "
+    "lower `--learning_rate`.",
+    _RANKING: f"Of up to {SAMPLED_SESSIONS:,} validation sessions, the same in every epoch, and in "
+    "every run on the same log.",
+    _CURVE: "Of the first 1, 2, ... candidates of each ranking, all sampled sessions together: at "
+    "threshold 0.9 a tenth is taken. With all taken, on the right, precision is what a random "
+    "order has everywhere.",
+    _GRADIENT: "Norm of the gradients of a layer's weights, before clipping.",
 }
+"""By tag, or by what is before its `/`."""
+
+
+def _described(tag: str) -> str:
+    return _DESCRIPTIONS.get(tag) or _DESCRIPTIONS.get(tag.partition("/")[0], "")
 
 
 class Summaries:
@@ -92,9 +107,7 @@ class Summaries:
             tf.summary.text("flags", flags, step=0)
             write_layer_graph("layers", self._model, step=0)
             tf.summary.graph(predictor.graph)
-        write_track_space(
-            self._directory / _RUN, feed.track_embeddings, feed.sessions.tracks
-        )
+        write_track_space(self._directory / _RUN, feed.track_embeddings, feed.sessions.tracks)
         self.flush()
 
     def batch(self, result: StepResult) -> None:
@@ -109,7 +122,7 @@ class Summaries:
         }
         for layer in dict.fromkeys(self._layers):
             of_layer = np.array([name == layer for name in self._layers])
-            scalars[f"gradient_norm_of/{layer}"] = np.sqrt(squares[of_layer].sum())
+            scalars[f"{_GRADIENT}/{layer}"] = np.sqrt(squares[of_layer].sum())
         self._scalars(_BATCHES, scalars, step=self._step)
 
     def epoch(self, result: EpochResult, validation: Validation) -> None:
@@ -122,14 +135,70 @@ class Summaries:
             "speed/sessions_per_second": result.sessions_per_second,
             "speed/seconds": result.seconds,
         }
-        self._scalars(_TRAIN, of_train, step=epoch)
-        with self._writers[_TRAIN].as_default():
-            for variable in self._model.trainable_variables:
-                write_histogram(f"weights/{variable.path}", variable.numpy(), step=epoch)
         of_validation = {
             "fit/loss": 1.0 - result.validation_cosine,
             "fit/cosine": result.validation_cosine,
             "fit/attention_offset": result.validation_attention,
-            **{RANKING_TAGS[name]: value for name, value in result.validation_ranking.items()},
+            **_by_tag(result.validation_ranking, _RANKING),
         }
+        self._scalars(_TRAIN, of_train, step=epoch)
         self._scalars(_VALIDATION, of_validation, step=epoch)
+        with self._writers[_TRAIN].as_default():
+            for variable in self._model.trainable_variables:
+                write_histogram(f"weights/{variable.path}", variable.numpy(), step=epoch)
+        with self._writers[_VALIDATION].as_default():
+            if validation.attention_counts is not None:
+                write_binned(
+                    "fit/attention",
+                    validation.attention_counts,
+                    ATTENTION_EDGES,
+                    step=epoch,
+                    description=_described("fit/attention"),
+                )
+            if validation.ranking is not None:
+                for k, confusion in validation.ranking.confusion.items():
+                    write_pr_curve(
+                        f"{_CURVE}/{k}", confusion, step=epoch, description=_described(_CURVE)
+                    )
+        self.flush()
+
+    def finish(self, config: TrainConfig, progress: Progress) -> None:
+        """The run's row among others, in the tab "HParams"."""
+        best = progress.best
+        assert best is not None
+        results = {
+            "best/cosine": best.validation_cosine,
+            **_by_tag(best.validation_ranking, "best"),
+            "best/epoch": best.epoch,
+            "best/train_cosine": 1.0 - best.train_loss,
+            "run/epochs": progress.epoch,
+            "run/minutes": sum(epoch.seconds for epoch in progress.history) / 60,
+            "run/weights": self._model.count_params(),
+        }
+        write_hparams(
+            self._directory / _RUN,
+            config.flag_values(),
+            results,
+            name=self._directory.parent.name,
+        )
+
+    def flush(self) -> None:
+        """Puts on disk whatever has been told until now."""
+        for writer in self._writers.values():
+            writer.flush()
+
+    @property
+    def _step(self) -> int:
+        return int(self._optimizer.iterations)
+
+    def _scalars(self, name: str, values: Mapping[str, float | None], *, step: int) -> None:
+        """Those that are not None."""
+        with self._writers[name].as_default():
+            for tag, value in values.items():
+                if value is not None:
+                    tf.summary.scalar(tag, value, step=step, description=_described(tag))
+
+
+def _by_tag(means: Mapping[str, float], group: str) -> dict[str, float]:
+    """`ranking_sample`'s means under the names that papers have for them."""
+    return {f"{group}/{RANKING_NAMES[name]}": value for name, value in means.items()}

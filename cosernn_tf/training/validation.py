@@ -10,7 +10,6 @@ from cosernn_tf.evaluation.ranking_sample import RankingSample, SampleScores
 from cosernn_tf.prediction import Predictor
 from cosernn_tf.training.feed import Feed
 
-
 ATTENTION_EDGES: Final = np.linspace(0.0, 1.0, 31)
 """Bins of the histogram of β̂."""
 

@@ -39,7 +39,7 @@ def targets(feed, batch):
 def test_an_epoch_has_every_training_pair_once(request, which):
     feed = request.getfixturevalue(which)
     table = read_all(feed.sessions)
-    played = embed_sessions(table, feed._track_embeddings).played
+    played = embed_sessions(table, feed.track_embeddings).played
     training = table.session_start < feed.sessions.manifest.split.validation_start
     expected = collections.Counter(row.tobytes() for row in played[training] if row.any())
     found = collections.Counter(
@@ -128,7 +128,7 @@ def users_of(batch) -> list[bytes]:
 def test_known_users_are_those_with_a_training_pair(feed, small_blocks, workspace):
     table = read_all(feed.sessions)
     before = feed.sessions.manifest.split.validation_start
-    played = embed_sessions(table, feed._track_embeddings).has_played
+    played = embed_sessions(table, feed.track_embeddings).has_played
     expected = set()
     for user, start, end in zip(
         table.user_id, table.row_splits[:-1], table.row_splits[1:], strict=True

@@ -109,7 +109,7 @@ def test_two_runs_with_one_seed_are_equal_even_if_one_is_interrupted(
     _, model, history = request.getfixturevalue(which)
     run = tmp_path / "resumed"
     stopped, trainer = make_trainer(
-        InterruptedFeed(feed.sessions, feed._track_embeddings), run, config
+        InterruptedFeed(feed.sessions, feed.track_embeddings), run, config
     )
     with pytest.raises(KeyboardInterrupt):
         trainer.train()
