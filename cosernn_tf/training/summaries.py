@@ -38,7 +38,7 @@ STEPS_APART: Final = 10
 
 _RUN: Final = "run"
 """What is said once of a run; the steps of the others are epochs, or gradient steps."""
-_BATCHES: Final = "batches"
+_STEPS: Final = "steps"
 _TRAIN: Final = "train"
 _VALIDATION: Final = "validation"
 
@@ -57,8 +57,8 @@ _DESCRIPTIONS: Final = {
     "embedding. A user's first session has 1, for want of a long-term embedding.",
     "speed/sessions_per_second": "Training sessions, padding not counted.",
     "speed/seconds": "Of training and validation.",
-    "batch/loss": "Of one batch.",
-    "batch/gradient_norm": "Of all gradients, before clipping. Spikes call for `--clip_norm` or a "
+    "step/loss": "Of one batch.",
+    "step/gradient_norm": "Of all gradients, before clipping. Spikes call for `--clip_norm` or a "
     "lower `--learning_rate`.",
     _RANKING: f"Of up to {SAMPLED_SESSIONS:,} validation sessions, the same in every epoch, and in "
     "every run on the same log.",
@@ -92,11 +92,11 @@ class Summaries:
         self._layers = [variable.path.partition("/")[0] for variable in model.trainable_variables]
         forget_after(self._directory / _TRAIN, epoch)
         forget_after(self._directory / _VALIDATION, epoch)
-        forget_after(self._directory / _BATCHES, self._step)
+        forget_after(self._directory / _STEPS, self._step)
         shutil.rmtree(self._directory / _RUN, ignore_errors=True)
         self._writers = {
             name: tf.summary.create_file_writer(str(self._directory / name))
-            for name in (_RUN, _BATCHES, _TRAIN, _VALIDATION)
+            for name in (_RUN, _STEPS, _TRAIN, _VALIDATION)
         }
 
     def start(self, config: TrainConfig, predictor: Predictor, feed: Feed) -> None:
@@ -116,14 +116,14 @@ class Summaries:
             return
         squares = np.square(result.gradient_norms.numpy().astype(np.float64))
         scalars = {
-            "batch/loss": result.loss / result.pairs,
-            "batch/learning_rate": float(self._optimizer.learning_rate),
-            "batch/gradient_norm": np.sqrt(squares.sum()),
+            "step/loss": result.loss / result.pairs,
+            "step/learning_rate": float(self._optimizer.learning_rate),
+            "step/gradient_norm": np.sqrt(squares.sum()),
         }
         for layer in dict.fromkeys(self._layers):
             of_layer = np.array([name == layer for name in self._layers])
             scalars[f"{_GRADIENT}/{layer}"] = np.sqrt(squares[of_layer].sum())
-        self._scalars(_BATCHES, scalars, step=self._step)
+        self._scalars(_STEPS, scalars, step=self._step)
 
     def epoch(self, result: EpochResult, validation: Validation) -> None:
         """All that is shown of an epoch."""
@@ -139,7 +139,7 @@ class Summaries:
             "fit/loss": 1.0 - result.validation_cosine,
             "fit/cosine": result.validation_cosine,
             "fit/attention_offset": result.validation_attention,
-            **_by_tag(result.validation_ranking, _RANKING),
+            **_by_tag(result.validation_ranking, f"{_RANKING}/"),
         }
         self._scalars(_TRAIN, of_train, step=epoch)
         self._scalars(_VALIDATION, of_validation, step=epoch)
@@ -167,13 +167,13 @@ class Summaries:
         best = progress.best
         assert best is not None
         results = {
-            "best/cosine": best.validation_cosine,
-            **_by_tag(best.validation_ranking, "best"),
-            "best/epoch": best.epoch,
-            "best/train_cosine": 1.0 - best.train_loss,
-            "run/epochs": progress.epoch,
-            "run/minutes": sum(epoch.seconds for epoch in progress.history) / 60,
-            "run/weights": self._model.count_params(),
+            "total/best_Cosine": best.validation_cosine,
+            **_by_tag(best.validation_ranking, "total/best_"),
+            "total/best_epoch": best.epoch,
+            "total/train_cosine": 1.0 - best.train_loss,
+            "total/epochs": progress.epoch,
+            "total/minutes": sum(epoch.seconds for epoch in progress.history) / 60,
+            "total/weights": self._model.count_params(),
         }
         write_hparams(
             self._directory / _RUN,
@@ -199,6 +199,6 @@ class Summaries:
                     tf.summary.scalar(tag, value, step=step, description=_described(tag))
 
 
-def _by_tag(means: Mapping[str, float], group: str) -> dict[str, float]:
+def _by_tag(means: Mapping[str, float], prefix: str) -> dict[str, float]:
     """`ranking_sample`'s means under the names that papers have for them."""
-    return {f"{group}/{RANKING_NAMES[name]}": value for name, value in means.items()}
+    return {f"{prefix}{RANKING_NAMES[name]}": value for name, value in means.items()}
