@@ -153,3 +153,20 @@ def test_extreme_scores_keep_their_order():
         relevant[0, column] = True
         place = metrics.rank_relevance(scores, relevant)[0].tolist().index(True)
         assert place == int((scores[0] > scores[0, column]).sum())
+
+
+def test_confusion_counts_what_is_taken_and_what_is_not():
+    rng = np.random.default_rng(5)
+    ranked = rng.random((7, 12)) < 0.3
+    expected = []
+    for taken in range(12, -1, -1):
+        counts = [0, 0, 0, 0]
+        for row in ranked:
+            for place, is_relevant in enumerate(row):
+                if place < taken:
+                    counts[0 if is_relevant else 1] += 1
+                else:
+                    counts[3 if is_relevant else 2] += 1
+        expected.append(counts)
+    np.testing.assert_array_equal(metrics.confusion(ranked), np.transpose(expected))
+    assert not metrics.confusion(ranked[:0]).any()
