@@ -191,6 +191,25 @@ def test_the_rooms_of_the_pipelines_are_entered_in_one_direction():
             assert [name for name in own if not is_within(name, allowed)] == [], module
 
 
+def test_what_is_measured_does_not_reach_what_is_learnt():
+    """Of training, only what validates, shows it and puts all together may look at metrics."""
+    metrics = ("cosernn_tf.evaluation", "cosernn_tf.summaries")
+    allowed = {f"cosernn_tf.training.{name}" for name in ("loop", "run", "summaries", "validation")}
+    learnt = ("cosernn_tf.models", "cosernn_tf.prediction", "cosernn_tf.windows")
+    looking = {
+        module
+        for module in MODULES
+        if is_within(module, ("cosernn_tf.training", *learnt))
+        and any(is_within(name, metrics) for name in own_imports(module))
+    }
+    assert looking <= allowed
+    assert "cosernn_tf.training.validation" in looking
+    for module in MODULES:
+        if is_within(module, metrics):
+            wrong = [n for n in own_imports(module) if is_within(n, ("cosernn_tf.training",))]
+            assert wrong == [], module
+
+
 def test_imports_have_no_cycle():
     # Whatever imports a module of a package runs the package's own page first.
     graph = {module: own_imports(module) - {module.rpartition(".")[0]} for module in MODULES}

@@ -195,42 +195,6 @@ def test_a_loss_that_is_not_finite_stops(feed, tmp_path):
     assert not (tmp_path / "run" / "history.json").exists()
 
 
-@pytest.fixture(scope="module")
-def events(trained):
-    """(writer, tag) to values by step, from the event files."""
-    found: dict[tuple[str, str], dict[int, np.ndarray]] = {}
-    for writer in ("train", "validation"):
-        paths = sorted((trained[0] / "tensorboard" / writer).glob("events.*"))
-        for record in tf.data.TFRecordDataset([str(path) for path in paths]):
-            event = tf.compat.v1.Event.FromString(record.numpy())
-            for value in event.summary.value:
-                tensor = tf.make_ndarray(value.tensor)
-                found.setdefault((writer, value.tag), {})[event.step] = tensor
-    return found
-
-
-def test_tensorboard_shows_every_epoch(trained, events):
-    _, _, history = trained
-    for place, field in (
-        (("train", "loss"), "train_loss"),
-        (("train", "attention_offset"), "train_attention"),
-        (("train", "sessions_per_second"), "sessions_per_second"),
-        (("validation", "cosine"), "validation_cosine"),
-        (("validation", "attention_offset"), "validation_attention"),
-    ):
-        expected = {epoch.epoch: getattr(epoch, field) for epoch in history}
-        assert {step: float(v) for step, v in events[place].items()} == pytest.approx(expected)
-    assert {epoch.epoch: 1 - epoch.validation_cosine for epoch in history} == pytest.approx(
-        {step: float(value) for step, value in events["validation", "loss"].items()}
-    )
-
-
-def test_tensorboard_shows_the_flags(events):
-    (text,) = events["train", "flags"].values()
-    assert "--learning_rate=0.03" in text.item().decode()
-    assert "--lstm_units=6" in text.item().decode()
-
-
 def test_the_history_is_on_disk(trained):
     run, _, history = trained
     stored = json.loads((run / "history.json").read_text())
