@@ -89,6 +89,7 @@ class Summaries:
         self._directory = run / TENSORBOARD
         self._model = model
         self._optimizer = optimizer
+        self._shown_step = self._step
         self._layers = [variable.path.partition("/")[0] for variable in model.trainable_variables]
         forget_after(self._directory / _TRAIN, epoch)
         forget_after(self._directory / _VALIDATION, epoch)
@@ -112,8 +113,12 @@ class Summaries:
 
     def batch(self, result: StepResult) -> None:
         """One gradient step in `STEPS_APART`: its loss, rate and gradient norms."""
-        if result.gradient_norms is None or self._step % STEPS_APART:
+        # A step that a loss scale left out has not changed the optimizer's number.
+        if self._step == self._shown_step or self._step % STEPS_APART:
             return
+        if result.gradient_norms is None:
+            return
+        self._shown_step = self._step
         squares = np.square(result.gradient_norms.numpy().astype(np.float64))
         scalars = {
             "step/loss": result.loss / result.pairs,
