@@ -62,7 +62,7 @@ prism-test: setup $(PRISM)
 lock: setup.py
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet setuptools wheel '.[dev]'
+	$(BIN)/python -m pip install --quiet setuptools wheel '.[dev,tuning]'
 	$(BIN)/python -m pip freeze --exclude cosernn_tf --all | grep -v '^pip==' > requirements.lock
 
 clean:

@@ -139,6 +139,11 @@ class TrainConfig:
             value = getattr(self, flag)
             require(value >= 1, f"--{flag}={value} must be at least 1")
 
+    def goes_on_after(self, cosines: Sequence[float]) -> bool:
+        """Whether another epoch follows on those with these validation cosines."""
+        best = max(range(len(cosines)), key=cosines.__getitem__, default=-1) + 1
+        return len(cosines) < self.max_epochs and len(cosines) - best < self.patience
+
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 

@@ -15,6 +15,7 @@ from cosernn_tf.workspace import SUCCESS, SessionsDirectory
 
 CONFIG: Final = "config.json"
 FLAGFILE: Final = "flags.txt"
+HISTORY: Final = "history.json"
 INDEX: Final = "index"
 EXPORT: Final = "export"
 

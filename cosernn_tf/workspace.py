@@ -69,6 +69,10 @@ class Workspace:
         """A table of the paper, made by `experiments.table`."""
         return self.root / "tables" / f"table{number}"
 
+    def tuning(self, study: str) -> Path:
+        """A study, made by `experiments.tune`."""
+        return self.root / "tuning" / study
+
 
 @dataclass(frozen=True)
 class Split:

@@ -1,31 +1,64 @@
 """Runs the project's commands one by one, and shows them."""
 
+import contextlib
 import ctypes
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from cosernn_tf.errors import UserError
 
 _PR_SET_PDEATHSIG: Final = 1
+_SECONDS_TO_END: Final = 30
 
 
 def run_step(title: str, module: str, arguments: Sequence[str]) -> None:
     """`python -m module arguments`, under a heading.
 
-    It ends with this process, however that ends: a command given again after a kill must not find
-    the one before still writing.
-
     Raises:
         UserError: It failed; it has said why.
     """
-    print(f"\n== {title}\n$ python -m {module} {' '.join(arguments)}", flush=True)
-    command = [sys.executable, "-m", module, *arguments]
-    code = subprocess.run(command, check=False, preexec_fn=_end_with_parent).returncode
+    with started_step(title, module, arguments) as process:
+        code = process.wait()
     if code:
         raise UserError(f"{module} ended with exit code {code}; its message stands above")
+
+
+@contextlib.contextmanager
+def started_step(
+    title: str, module: str, arguments: Sequence[str], *, stderr: int | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The process of `python -m module arguments`, under a heading; it ends with the block.
+
+    It ends with this process, too, however that ends: a command given again after a kill must not
+    find the one before still writing.
+
+    Args:
+        title: The heading.
+        module: An entry point.
+        arguments: Its flags.
+        stderr: As `subprocess` has it; None: this process' own.
+    """
+    print(f"\n== {title}\n$ python -m {module} {' '.join(arguments)}", flush=True)
+    command = [sys.executable, "-m", module, *arguments]
+    process = subprocess.Popen(command, stderr=stderr, preexec_fn=_end_with_parent)
+    try:
+        yield process
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Stops it, unless it has ended; it may clean up."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(timeout=_SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _end_with_parent() -> None:

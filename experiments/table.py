@@ -14,13 +14,9 @@ from absl import flags
 from cosernn_tf import cli
 from cosernn_tf.config import require
 from cosernn_tf.workspace import Workspace
-from experiments.table_runs import (
-    TablePlan,
-    chosen_rows,
-    make_table,
-    training_flags,
-)
+from experiments.table_runs import OF_A_ROW_OR_RUN, TablePlan, chosen_rows, make_table
 from experiments.tables import FOLDER, TABLES
+from experiments.training_flags import training_flags
 
 flags.declare_key_flag("workspace")
 _TABLE = flags.DEFINE_integer("table", None, "Number of the paper's table: 2, 3 or 4 (required).")
@@ -57,7 +53,7 @@ def main(argv: list[str]) -> None:
         table=table if _ROWS.value is None else chosen_rows(table, _ROWS.value),
         seeds=tuple(dict.fromkeys(map(int, _SEEDS.value))),
         split=_SPLIT.value,
-        training_flags=training_flags(Path(_BASE.value), argv[1:]),
+        training_flags=training_flags(Path(_BASE.value), argv[1:], own=OF_A_ROW_OR_RUN),
         prefix=_PREFIX.value,
     )
     make_table(Workspace(Path(cli.WORKSPACE.value)), plan)

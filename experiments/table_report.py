@@ -99,7 +99,7 @@ def to_markdown(table: Table, figures: Figures, *, notes: Sequence[str]) -> str:
         for row in table.rows:
             cells = (c for metric in metrics for c in _cells(figures[row.name, metric.name]))
             rows.append([row.title, *cells])
-        lines += ["", *_aligned(rows)]
+        lines += ["", *aligned(rows)]
     return "\n".join(lines) + "\n"
 
 
@@ -119,7 +119,7 @@ def _percent(share: float) -> str:
     return _ABSENT if math.isnan(share) else f"{round(100 * share, 1) + 0.0:+.1f} %"
 
 
-def _aligned(rows: list[list[str]]) -> Iterator[str]:
+def aligned(rows: list[list[str]]) -> Iterator[str]:
     """A Markdown table; all columns but the first are aligned on the right."""
     widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]

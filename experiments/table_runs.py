@@ -13,6 +13,7 @@ from cosernn_tf.workspace import Workspace, open_sessions
 from experiments.steps import run_step
 from experiments.table_report import figures_of, to_csv, to_markdown
 from experiments.tables import REFERENCE, Row, Table
+from experiments.training_flags import OF_A_RUN, flag_name, flags_in
 
 EVALUATION: Final = "evaluation"
 MARKDOWN: Final = "table.md"
@@ -21,8 +22,8 @@ CSV: Final = "table.csv"
 
 _OF_A_ROW: Final = ("model", "features", "pathways")
 """Flags of training that make a row what it is."""
-_OF_A_RUN: Final = ("run", "seed", "workspace", "flagfile")
-"""Flags of training that the table gives itself."""
+OF_A_ROW_OR_RUN: Final = (*_OF_A_ROW, *OF_A_RUN)
+"""Flags of training that cannot be given for all rows."""
 
 
 @dataclass(frozen=True)
@@ -56,45 +57,10 @@ def chosen_rows(table: Table, names: Sequence[str]) -> Table:
     return replace(table, rows=tuple(row for row in table.rows if row.name in names))
 
 
-def training_flags(base: Path, given: Sequence[str]) -> tuple[str, ...]:
-    """Flags of `cosernn_tf.train` that hold for all rows alike.
-
-    Args:
-        base: A flagfile of it; what rows or runs have of their own is passed over.
-        given: Flags that override those of the file.
-
-    Raises:
-        UserError: There is no such file; what is given is no flag, or one that rows or runs have of
-            their own.
-    """
-    require(base.is_file(), f"--base={base} does not exist")
-    for flag in given:
-        require(
-            flag.startswith("--"),
-            f"unexpected argument {flag!r}: every argument is a --flag=value (see --help)",
-        )
-        name = _name(flag)
-        require(
-            name not in (*_OF_A_ROW, *_OF_A_RUN),
-            f"{flag} cannot be given: each row or run has its own --{name}",
-        )
-    flags = [flag for flag in _read(base) if _name(flag) not in (*_OF_A_ROW, *_OF_A_RUN)]
-    return tuple({_name(flag): flag for flag in (*flags, *given)}.values())
-
-
 def row_flags(row: Row) -> list[str]:
     """Of a row's flagfile: what makes it that row."""
     assert row.flagfile is not None
-    return [flag for flag in _read(row.flagfile) if _name(flag) in _OF_A_ROW]
-
-
-def _read(flagfile: Path) -> list[str]:
-    lines = (line.strip() for line in flagfile.read_text(encoding="utf-8").splitlines())
-    return [line for line in lines if line.startswith("--")]
-
-
-def _name(flag: str) -> str:
-    return flag.lstrip("-").partition("=")[0]
+    return [flag for flag in flags_in(row.flagfile) if flag_name(flag) in _OF_A_ROW]
 
 
 def make_table(workspace: Workspace, plan: TablePlan) -> Path:

@@ -9,11 +9,11 @@ import keras
 import tensorflow as tf
 from absl import logging
 
+from cosernn_tf.runs import HISTORY
 from cosernn_tf.training.progress import Progress
 
 CHECKPOINTS: Final = "checkpoints"
 BEST_WEIGHTS: Final = "checkpoints/best.weights.h5"
-HISTORY: Final = "history.json"
 
 
 class Checkpoints:

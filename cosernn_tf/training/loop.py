@@ -109,8 +109,7 @@ class Trainer:
 
 
 def _wants_another_epoch(progress: Progress, config: TrainConfig) -> bool:
-    since_best = progress.epoch - (progress.best.epoch if progress.best else 0)
-    return progress.epoch < config.max_epochs and since_best < config.patience
+    return config.goes_on_after([epoch.validation_cosine for epoch in progress.history])
 
 
 def _log_epoch(progress: Progress, config: TrainConfig) -> None:

@@ -8,8 +8,9 @@ from cosernn_tf.config import ModelConfig, TrainConfig
 from cosernn_tf.errors import UserError
 from cosernn_tf.evaluation.heuristics import HEURISTICS, ORACLES
 from cosernn_tf.schema import FEATURES, PATHWAYS
-from experiments.table_runs import chosen_rows, row_flags, training_flags
+from experiments.table_runs import OF_A_ROW_OR_RUN, chosen_rows, row_flags
 from experiments.tables import FOLDER, REFERENCE, TABLES
+from experiments.training_flags import training_flags
 
 ROWS = [(table, row) for table in TABLES.values() for row in table.rows]
 TRAINED = [(table, row) for table, row in ROWS if row.flagfile]
@@ -101,12 +102,11 @@ def test_rows_may_be_chosen():
 
 
 def test_sizes_of_a_flagfile_and_flags_that_override_them(tmp_path):
-    base = tmp_path / "base.flags"
-    base.write_text(
-        TrainConfig(model=ModelConfig("rrn", lstm_units=7)).to_flags()
-        + "# a comment\n--run=mine\n--flagfile=other.flags\n"
-    )
-    flags = flags_of(list(training_flags(base, ["--lstm_units=9", "--overwrite"])))
+    base, other = tmp_path / "base.flags", tmp_path / "other.flags"
+    other.write_text(TrainConfig(model=ModelConfig("rrn", lstm_units=7)).to_flags())
+    base.write_text(f"--flagfile={other}\n# a comment\n--run=mine\n")
+    given = ["--lstm_units=9", "--overwrite"]
+    flags = flags_of(list(training_flags(base, given, own=OF_A_ROW_OR_RUN)))
     assert set(flags) == set(flags_of(TrainConfig().to_flags().splitlines())) - {
         "model", "features", "pathways", "seed"
     } | {"overwrite"}  # fmt: skip
@@ -124,9 +124,16 @@ def test_sizes_of_a_flagfile_and_flags_that_override_them(tmp_path):
 )
 def test_flags_that_a_table_cannot_take(flag, message):
     with pytest.raises(UserError, match=message):
-        training_flags(FOLDER / "cosernn.flags", [flag])
+        training_flags(FOLDER / "cosernn.flags", [flag], own=OF_A_ROW_OR_RUN)
 
 
 def test_a_base_that_is_not_there():
     with pytest.raises(UserError, match=r"--base=.*nowhere\.flags does not exist"):
-        training_flags(FOLDER / "nowhere.flags", [])
+        training_flags(FOLDER / "nowhere.flags", [], own=())
+
+
+def test_a_flagfile_that_names_one_that_is_not_there(tmp_path):
+    base = tmp_path / "base.flags"
+    base.write_text("--flagfile=nowhere.flags\n")
+    with pytest.raises(UserError, match=r"base\.flags names nowhere\.flags, which does not exist"):
+        training_flags(base, [], own=())

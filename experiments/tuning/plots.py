@@ -1,0 +1,172 @@
+"""A study as plots, SVG.
+
+Colours are of the palette of Okabe and Ito, which people with any colour vision tell apart; each
+figure is drawn on its own, so that no state of matplotlib's is touched.
+"""
+
+import contextlib
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+
+from experiments.tuning.space import Dimension, Space
+from experiments.tuning.trials import State, Trial, best_of
+
+PLOTS: Final = "plots"
+
+_BLUE, _RED, _GREY = "#0072B2", "#D55E00", "#8C8C8C"
+_STYLE: Final = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#D9D9D9",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "svg.hashsalt": "cosernn_tf",
+}
+_PANEL: Final = (3.4, 3.2)
+_SIZE: Final = (6.4, 3.8)
+_COSINE: Final = "validation cosine"
+
+
+def write_plots(folder: Path, space: Space, trials: Sequence[Trial]) -> None:
+    """Writes `flags.svg`, `trials.svg` and `epochs.svg` of the trials that have a cosine."""
+    shown = [trial for trial in trials if trial.cosine is not None]
+    folder.mkdir(exist_ok=True)
+    size = (_PANEL[0] * len(space.dimensions), _PANEL[1])
+    with _drawn(folder / "flags.svg", size) as figure:
+        _flags(figure, space, shown)
+    with _drawn(folder / "trials.svg", _SIZE) as figure:
+        _trials(figure.add_subplot(), shown)
+    with _drawn(folder / "epochs.svg", _SIZE) as figure:
+        _epochs(figure.add_subplot(), shown)
+
+
+@contextlib.contextmanager
+def _drawn(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
+    """A figure to draw on, which is then written."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        yield figure
+        # Without the time of drawing, the same study gives the same bytes.
+        figure.savefig(path, format="svg", metadata={"Date": None})
+
+
+def _flags(figure: Figure, space: Space, trials: Sequence[Trial]) -> None:
+    """A panel a flag: every trial, and the best of each value."""
+    panels = figure.subplots(1, len(space.dimensions), sharey=True, squeeze=False)[0]
+    for axes, dimension in zip(panels, space.dimensions, strict=True):
+        _scatter(axes, trials, [trial.flags[dimension.flag] for trial in trials])
+        if not dimension.is_range:
+            tops = [
+                (value, max(cosines))
+                for value in sorted(dimension.values)
+                if (cosines := _cosines_at(trials, dimension, value))
+            ]
+            axes.plot(*zip(*tops, strict=True) if tops else ((), ()), color=_BLUE, linewidth=1)
+        _scale(axes, dimension)
+        axes.set_xlabel(dimension.flag)
+    panels[0].set_ylabel(_COSINE)
+    _legend(panels[-1])
+
+
+def _cosines_at(trials: Sequence[Trial], dimension: Dimension, value: int | float) -> list[float]:
+    """Of the trials that were trained to their end."""
+    finished = (trial for trial in trials if trial.state is State.FINISHED)
+    return [_cosine(trial) for trial in finished if trial.flags[dimension.flag] == value]
+
+
+def _cosine(trial: Trial) -> float:
+    assert trial.cosine is not None
+    return trial.cosine
+
+
+def _scale(axes: Axes, dimension: Dimension) -> None:
+    if min(dimension.values) > 0:
+        axes.set_xscale("log")
+    if dimension.is_range:
+        axes.xaxis.set_major_locator(LogLocator())
+    else:
+        axes.xaxis.set_major_locator(FixedLocator(list(dimension.values)))
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.margins(x=0.15)
+
+
+def _trials(axes: Axes, trials: Sequence[Trial]) -> None:
+    """Every trial, and the best so far."""
+    _scatter(axes, trials, [trial.number for trial in trials])
+    finished = [trial for trial in trials if trial.state is State.FINISHED]
+    so_far = itertools.accumulate(map(_cosine, finished), max)
+    axes.step(
+        [trial.number for trial in finished],
+        list(so_far),
+        where="post",
+        color=_BLUE,
+        linewidth=1,
+        label="best so far",
+    )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("trial")
+    axes.set_ylabel(_COSINE)
+    _legend(axes)
+
+
+def _epochs(axes: Axes, trials: Sequence[Trial]) -> None:
+    """Every trial's way, the best one's above the others."""
+    best = best_of(trials)
+    for trial in trials:
+        is_best = best is not None and trial.number == best.number
+        axes.plot(
+            range(1, len(trial.cosines) + 1),
+            trial.cosines,
+            color=_RED if is_best else _BLUE if trial.state is State.FINISHED else _GREY,
+            linestyle="-" if trial.state is State.FINISHED else "--",
+            linewidth=1.8 if is_best else 0.8,
+            zorder=3 if is_best else 2,
+            marker="." if len(trial.cosines) == 1 else None,
+            label=_LABELS["best" if is_best else trial.state],
+        )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(_COSINE)
+    _legend(axes)
+
+
+_LABELS: Final = {
+    "best": "best trial",
+    State.FINISHED: "finished",
+    State.PRUNED: "pruned",
+    State.FAILED: "failed",
+}
+
+
+def _scatter(axes: Axes, trials: Sequence[Trial], places: Sequence[int | float]) -> None:
+    best = best_of(trials)
+    for trial, x in zip(trials, places, strict=True):
+        is_best = best is not None and trial.number == best.number
+        is_finished = trial.state is State.FINISHED
+        axes.scatter(
+            x,
+            _cosine(trial),
+            s=40 if is_best else 22,
+            color=_RED if is_best else _BLUE if is_finished else _GREY,
+            marker="o" if is_finished else "x",
+            zorder=3 if is_best else 2,
+            label=_LABELS["best" if is_best else trial.state],
+        )
+
+
+def _legend(axes: Axes) -> None:
+    """Each kind once."""
+    handles, labels = axes.get_legend_handles_labels()
+    kinds = dict(zip(labels, handles, strict=True))
+    if kinds:
+        axes.legend(kinds.values(), kinds.keys(), fontsize="small")
