@@ -40,7 +40,7 @@ setup(
     ],
     extras_require={
         "dev": ["hypothesis", "mypy", "polars", "pytest>=8", "ruff"],
-        "tuning": ["optuna>=4.6,<6"],
+        "tuning": ["optuna>=5.0,<6"],
     },
     entry_points={
         "console_scripts": [

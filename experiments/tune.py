@@ -15,6 +15,7 @@ there had been none. A trial that fails is recorded, and the study goes on. At t
 plots, TensorBoard's HParams and `best.flags`, which trains the best again.
 """
 
+import importlib.util
 from pathlib import Path
 
 from absl import flags
@@ -92,6 +93,10 @@ def main(argv: list[str]) -> None:
     if max_trials is None:
         raise UserError("--trials is needed where --search has a range")
     require(max_trials >= 1, f"--trials={max_trials} must be at least 1")
+    require(
+        importlib.util.find_spec("optuna") is not None,
+        "Optuna is not installed: pip install '.[tuning]' in the repository's root",
+    )
     # Heavy imports follow the checks: a bad flag is refused at once.
     from experiments.tuning.advice import Strategy
     from experiments.tuning.run import tune

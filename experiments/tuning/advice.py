@@ -31,11 +31,6 @@ REDUCTION: Final = 3
 """ASHA: of the trials that come to a rung this part goes on, and rungs are so many times apart."""
 
 _ATTEMPTS: Final = 20
-_STATES: Final = {
-    State.FINISHED: TrialState.COMPLETE,
-    State.PRUNED: TrialState.PRUNED,
-    State.FAILED: TrialState.FAIL,
-}
 
 
 @dataclass(frozen=True)
@@ -89,10 +84,19 @@ class Advice:
     def _replay(self, past: Trial) -> None:
         """Tells the study of a trial, epoch by epoch: ASHA remembers who came to which rung."""
         trial = self._ask_for(past.flags)
+        if past.state is State.FINISHED:
+            self._report(trial, past)
+            self._study.tell(trial, past.cosine)
+            return
+        # Of a trial that failed it is not told how far it came: pruned before its first epoch, it
+        # counts as worse than all others (as failed, it would not count, and TPE try the like).
+        if past.state is State.PRUNED:
+            self._report(trial, past)
+        self._study.tell(trial, state=TrialState.PRUNED)
+
+    def _report(self, trial: optuna.Trial, past: Trial) -> None:
         for epoch, cosine in enumerate(past.cosines, start=1):
             _reported(trial, epoch, cosine)
-        value = past.cosine if past.state is State.FINISHED else None
-        self._study.tell(trial, value, state=_STATES[past.state])
 
     def _ask(self, earlier: Sequence[Trial]) -> optuna.Trial | None:
         """Asks for a trial that was not made yet: it would give the same again."""
