@@ -19,6 +19,7 @@ from experiments.tuning.space import Dimension, Space
 from experiments.tuning.trials import State, Trial, best_of
 
 PLOTS: Final = "plots"
+NAMES: Final = ("flags.svg", "trials.svg", "epochs.svg")
 
 _BLUE, _RED, _GREY = "#0072B2", "#D55E00", "#8C8C8C"
 _STYLE: Final = {
@@ -37,15 +38,16 @@ _COSINE: Final = "validation cosine"
 
 
 def write_plots(folder: Path, space: Space, trials: Sequence[Trial]) -> None:
-    """Writes `flags.svg`, `trials.svg` and `epochs.svg` of the trials that have a cosine."""
+    """Writes the plots of the trials that have a cosine, by the names of `NAMES`."""
     shown = [trial for trial in trials if trial.cosine is not None]
     folder.mkdir(exist_ok=True)
     size = (_PANEL[0] * len(space.dimensions), _PANEL[1])
-    with _drawn(folder / "flags.svg", size) as figure:
+    flags, numbers, epochs = (folder / name for name in NAMES)
+    with _drawn(flags, size) as figure:
         _flags(figure, space, shown)
-    with _drawn(folder / "trials.svg", _SIZE) as figure:
+    with _drawn(numbers, _SIZE) as figure:
         _trials(figure.add_subplot(), shown)
-    with _drawn(folder / "epochs.svg", _SIZE) as figure:
+    with _drawn(epochs, _SIZE) as figure:
         _epochs(figure.add_subplot(), shown)
 
 

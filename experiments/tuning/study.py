@@ -36,7 +36,7 @@ TRIALS: Final = "trials.json"
 KEPT: Final = (CONFIG, FLAGFILE, HISTORY, "tensorboard")
 """Of every run; the best one is kept whole."""
 
-_SHARED: Final = ("log", "sessions", "tracks")
+SHARED: Final = ("log", "sessions", "tracks")
 """Parts of the workspace that the runs of a study read; they are made, if need be, where they
 belong."""
 
@@ -123,7 +123,7 @@ def open_study(workspace: Workspace, plan: StudyPlan, *, overwrite: bool) -> Ite
         elif not is_new:
             _require_equal(folder, identity)
         write_json(folder / STUDY, identity)
-        for part in _SHARED:
+        for part in SHARED:
             link = folder / part
             if not link.is_symlink():
                 link.symlink_to(Path("..") / ".." / part)

@@ -24,6 +24,8 @@ from cosernn_tf.training import checkpoints, summaries
 from cosernn_tf.workspace import Manifest, Workspace, open_sessions
 from cosernn_tf.workspace_page import TABLES, render
 from experiments import table_report, table_runs
+from experiments.tuning import hparams, plots, study, trials
+from experiments.tuning import report as tuning_report
 from tests.entry_points import run
 from tests.workspaces import write_tracks
 
@@ -171,6 +173,25 @@ def test_every_file_and_column_of_a_table_is_there():
         assert f"`table2/{file}" in text, file
     for column in table_report.COLUMNS:
         assert f"`{column}`" in text, column
+
+
+def test_every_file_and_column_of_a_study_is_there():
+    text = section("tuning/<study>/")
+    for file in (
+        study.STUDY,
+        study.TRIALS,
+        tuning_report.MARKDOWN,
+        tuning_report.CSV,
+        tuning_report.BEST_FLAGS,
+        hparams.TENSORBOARD,
+        *(f"{plots.PLOTS}/{name}" for name in plots.NAMES),
+        *study.KEPT,
+        *study.SHARED,
+    ):
+        assert f"`{file}" in text, file
+    fields = [field.name for field in dataclasses.fields(trials.Trial)]
+    for name in (*tuning_report.COLUMNS, *fields, *trials.State):
+        assert f"`{name}`" in text, name
 
 
 def test_every_file_that_jobs_write_is_there(root):
