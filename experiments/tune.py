@@ -37,7 +37,7 @@ _SEARCH = flags.DEFINE_multi_string(
     "search",
     list(PAPER),
     "A flag of training, and its values as flag=a,b,c or, where the sampler is not grid, a range "
-    "as flag=lowest..highest on a logarithmic scale; may be given several times. Flags that can "
+    "as flag=lowest..highest on a logarithmic scale; once for each flag. Flags that can "
     f"be searched: {', '.join(sorted(SEARCHED))}.",
 )
 _SAMPLER = flags.DEFINE_enum(

@@ -143,10 +143,10 @@ def section(title: str) -> str:
             [
                 runs.CONFIG,
                 runs.FLAGFILE,
+                runs.HISTORY,
                 runs.EXPORT,
                 runs.INDEX,
                 base.MODEL_FILE,
-                checkpoints.HISTORY,
                 checkpoints.CHECKPOINTS,
                 Path(checkpoints.BEST_WEIGHTS).name,
                 summaries.TENSORBOARD,
