@@ -9,6 +9,7 @@ from beam_pipelines.config import SessionizeConfig
 from beam_pipelines.job import sessionize
 from cosernn_tf.workspace import open_sessions
 
+from .files import files_of
 from .logs import Row, random_rows, sessions_of
 
 DAY = 86_400
@@ -82,12 +83,9 @@ def add(output: Path, log: Path, **options) -> None:
 
 
 def content(output: Path) -> dict[str, bytes]:
+    """Of an output that is finished."""
     open_sessions(output)
-    return {
-        str(path.relative_to(output)): path.read_bytes()
-        for path in output.rglob("*")
-        if path.is_file()
-    }
+    return files_of(output)
 
 
 def assert_equal(found: dict[str, bytes], expected: dict[str, bytes]) -> None:

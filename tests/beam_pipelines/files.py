@@ -5,7 +5,7 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +66,15 @@ def write_csv(path: Path, rows: Sequence[Row]) -> Path:
     writer.writeheader()
     writer.writerows(rows)
     return write_bytes(path, text.getvalue().encode())
+
+
+def files_of(folder: Path, *, without: Collection[str] = ()) -> dict[str, bytes]:
+    """The content of all files below a folder, but for those of some names."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in without
+    }
 
 
 def write_bytes(path: Path, data: bytes) -> Path:

@@ -14,7 +14,7 @@ from beam_pipelines.job import sessionize
 from cosernn_tf.workspace import open_sessions
 from tests.entry_points import Result, run, run_each
 
-from .files import write_bytes, write_json_lines, write_parquet
+from .files import files_of, write_bytes, write_json_lines, write_parquet
 from .logs import random_rows, sessions_of
 
 CALLS = {
@@ -37,11 +37,6 @@ ERRORS = {
     "--sessions=torn": r"torn/vocabulary/tracks.parquet does not have the checksum",
     "--session=ws": r"Unknown command line flag 'session'",
 }
-
-
-def files_of(path: Path) -> dict[str, bytes]:
-    files = [file for file in path.rglob("*") if file.is_file()]
-    return {str(file.relative_to(path)): file.read_bytes() for file in files}
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import pytest
 from beam_pipelines.config import SessionizeConfig
 from beam_pipelines.job import sessionize
 from beam_pipelines.rules.hashing import hash_id
+from cosernn_tf.config import EmbeddingConfig
 from cosernn_tf.dataset import read_all, read_user
 from cosernn_tf.embedding import embed_tracks
 from cosernn_tf.errors import UserError
@@ -18,6 +19,7 @@ from cosernn_tf.table import SessionTable
 from cosernn_tf.workspace import SessionsDirectory, open_sessions
 from tests.entry_points import run as run_command
 
+from .appending import rejected_of
 from .files import write_bytes, write_csv, write_json_lines, write_parquet
 from .logs import Row, random_rows
 from .traces import Kept, found, unlike
@@ -137,14 +139,12 @@ def test_tracks_are_hashed_if_asked(folder, raw, tmp_path):
     assert dict(zip(*both.tracks.to_pydict().values(), strict=True)) == expected
     assert both.manifest.ids["track_id"] == "hmac-sha256"
     playlist = {"playlist_id": "p", "track_ids": list(listens)}
-    path = write_bytes(tmp_path / "p.jsonl", json.dumps(playlist).encode() * 1)
+    path = write_bytes(tmp_path / "p.jsonl", json.dumps(playlist).encode())
     with pytest.raises(UserError, match=r"track ids are hashed, and playlists need the same"):
         embed(both, path, tmp_path / "tracks")
 
 
 def embed(sessions: SessionsDirectory, playlists: Path, output: Path) -> None:
-    from cosernn_tf.config import EmbeddingConfig
-
     config = EmbeddingConfig(min_count=1, epochs=1)
     embed_tracks(sessions, playlists=playlists, output=output, config=config)
 
@@ -203,11 +203,7 @@ def test_the_manifest_says_how_ids_are_stored(folder, raw, hashed):
 
 
 def test_rejected_rows_are_kept_without_raw_ids(hashed, ids):
-    kept = [
-        json.loads(line)
-        for path in sorted(hashed.path.glob("rejected.jsonl-*"))
-        for line in path.read_text("utf-8").splitlines()
-    ]
+    kept = rejected_of(hashed.path)
     assert [(row["file"], row["reason"]) for row in kept] == [
         *[
             ("file 2 of 3 of --listens", reason)

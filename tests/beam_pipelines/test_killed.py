@@ -19,7 +19,7 @@ from cosernn_tf.dataset import read_all
 from cosernn_tf.workspace import open_sessions
 from tests.starter import Started, Starter
 
-from .files import write_even_log
+from .files import files_of, write_even_log
 
 LISTENS = 60_000
 UNITS = 16
@@ -57,12 +57,8 @@ ARGUMENTS = arguments("ws", "log")
 
 def content(directory: Path) -> dict[str, str]:
     """Checksums of all files, but for the manifest, which has the name of the output."""
-    files = [path for path in directory.rglob("*") if path.is_file()]
-    return {
-        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files
-        if path.name != "manifest.json"
-    }
+    files = files_of(directory, without=("manifest.json",))
+    return {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
 
 
 @pytest.fixture

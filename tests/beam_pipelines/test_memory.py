@@ -20,7 +20,7 @@ from beam_pipelines.transforms import sequence
 from cosernn_tf.errors import UserError
 from cosernn_tf.workspace import open_sessions
 
-from .files import write_csv, write_json_lines, write_parquet
+from .files import files_of, write_csv, write_json_lines, write_parquet
 from .logs import random_rows
 
 
@@ -109,14 +109,6 @@ def test_what_cannot_be_sampled_is_taken_for_many_listens(tmp_path):
 # The output --------------------------------------------------------------------------------------
 
 
-def contents(directory: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(directory)): path.read_bytes()
-        for path in directory.rglob("*")
-        if path.is_file() and path.name != "manifest.json"
-    }
-
-
 def test_buckets_within_shards_change_no_byte(tmp_path, monkeypatch):
     rows = random_rows(3, users=40)
     rows[5]["timestamp"], rows[77]["track_id"] = -1, ""
@@ -134,7 +126,11 @@ def test_buckets_within_shards_change_no_byte(tmp_path, monkeypatch):
         monkeypatch.setattr(memory, "_BYTES_PER_LISTEN", bytes_per_listen)
         output = tmp_path / str(bytes_per_listen)
         sessionize(SessionizeConfig(listens=(str(log),), output=output, num_shards=3))
-        found[bytes_per_listen] = contents(output), open_sessions(output).manifest, len(buckets)
+        found[bytes_per_listen] = (
+            files_of(output, without=("manifest.json",)),
+            open_sessions(output).manifest,
+            len(buckets),
+        )
         buckets.clear()
     (whole, manifest, few), (cut, cut_manifest, many) = found.values()
     assert few == 3

@@ -20,7 +20,7 @@ from cosernn_tf.workspace import SessionsDirectory, open_sessions
 from tests.entry_points import Result, run_each
 from tests.entry_points import run as run_command
 
-from .files import write_bytes, write_csv, write_json_lines, write_parquet
+from .files import files_of, write_bytes, write_csv, write_json_lines, write_parquet
 from .logs import Row, random_rows, sessions_of
 
 DAY = 86_400
@@ -48,12 +48,7 @@ def run(path: Path, listens: list[Path], **options) -> SessionsDirectory:
 
 def content(directory: SessionsDirectory) -> dict[str, bytes]:
     """All that must not depend on the form of the log."""
-    names = [path for path in directory.path.rglob("*") if path.is_file()]
-    return {
-        str(path.relative_to(directory.path)): path.read_bytes()
-        for path in names
-        if path.name not in ("manifest.json", "inputs.json")
-    }
+    return files_of(directory.path, without=("manifest.json", "inputs.json"))
 
 
 @pytest.fixture(scope="module")

@@ -15,17 +15,14 @@ from beam_pipelines.synthetic import SyntheticConfig, synthesize
 from cosernn_tf.errors import UserError
 from cosernn_tf.schema import DEVICES, LISTEN_SCHEMA, USER_SCHEMA
 
+from ..files import files_of
+
 SMALL = SyntheticConfig(num_users=12, num_tracks=2_000, num_days=4, seed=5)
 
 
 def write(directory: Path, config: SyntheticConfig = SMALL, **changes: int) -> Path:
     synthesize(dataclasses.replace(config, **changes), directory, progress=False)
     return directory
-
-
-def contents(directory: Path) -> dict[str, bytes]:
-    files = sorted(path for path in directory.rglob("*") if path.is_file())
-    return {str(path.relative_to(directory)): path.read_bytes() for path in files}
 
 
 def listens(directory: Path) -> pa.Table:
@@ -36,7 +33,7 @@ def listens(directory: Path) -> pa.Table:
 
 
 def test_files_of_a_log(log_directory: Path):
-    assert sorted(contents(log_directory)) == [
+    assert sorted(files_of(log_directory)) == [
         "_SUCCESS",
         *(f"listens/listens-{number:05d}-of-00004.parquet" for number in range(4)),
         "log.json",
@@ -105,11 +102,11 @@ def test_the_summary_says_what_the_log_is_for(log_directory: Path):
 
 def test_equal_options_give_equal_bytes(tmp_path: Path):
     first, second = write(tmp_path / "first"), write(tmp_path / "second")
-    assert contents(first) == contents(second)
+    assert files_of(first) == files_of(second)
 
 
 def test_another_seed_gives_another_world(tmp_path: Path):
-    first, second = contents(write(tmp_path / "1")), contents(write(tmp_path / "2", seed=6))
+    first, second = files_of(write(tmp_path / "1")), files_of(write(tmp_path / "2", seed=6))
     assert first.keys() == second.keys()
     assert [name for name in first if first[name] == second[name]] == ["_SUCCESS"]
 
@@ -185,13 +182,13 @@ def test_a_log_of_the_same_options_is_left_as_it_is(tmp_path: Path):
 
 def test_a_log_of_other_options_is_refused_unless_it_is_to_be_replaced(tmp_path: Path):
     log = write(tmp_path / "log", num_users=120)
-    before = contents(log)
+    before = files_of(log)
     with pytest.raises(UserError, match=r"log of other options .*--num_users=120.*--overwrite"):
         write(log)
-    assert contents(log) == before
+    assert files_of(log) == before
     synthesize(SMALL, log, progress=False, overwrite=True)
     # Nothing of the older log stays: it had two files of listens.
-    assert contents(log) == contents(write(tmp_path / "fresh"))
+    assert files_of(log) == files_of(write(tmp_path / "fresh"))
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
@@ -207,10 +204,10 @@ def test_a_log_of_another_version_is_refused(tmp_path: Path):
 def test_what_is_not_a_finished_log_is_never_replaced(tmp_path: Path, name: str):
     log = write(tmp_path / "log")
     (log / name).unlink()
-    before = contents(log)
+    before = files_of(log)
     with pytest.raises(UserError, match=f"is not a log of this program .*{name}"):
         synthesize(SMALL, log, progress=False, overwrite=True)
-    assert contents(log) == before
+    assert files_of(log) == before
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path):
@@ -223,7 +220,7 @@ def test_a_run_that_fails_leaves_the_older_log_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     log = write(tmp_path / "log")
-    before = contents(log)
+    before = files_of(log)
 
     def full_disk(*_: object) -> int:
         raise OSError(28, "No space left on device")
@@ -231,5 +228,5 @@ def test_a_run_that_fails_leaves_the_older_log_as_it_was(
     monkeypatch.setattr("beam_pipelines.synthetic.log.write_playlists", full_disk)
     with pytest.raises(UserError, match="the disk is full"):
         synthesize(dataclasses.replace(SMALL, seed=6), log, progress=False, overwrite=True)
-    assert contents(log) == before
+    assert files_of(log) == before
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
