@@ -148,10 +148,16 @@ def random_embeddings(seed: int = 0, *, num_tracks: int = 200, noise: float = 0.
 
 
 def write_tracks(
-    path: Path, sessions: SessionsDirectory, *, seed: int = 0, noise: float = 0.15
+    path: Path,
+    sessions: SessionsDirectory,
+    *,
+    seed: int = 0,
+    noise: float = 0.15,
+    vectors: np.ndarray | None = None,
 ) -> TrackEmbeddings:
-    """Writes `random_embeddings` of the track vocabulary."""
-    vectors = random_embeddings(seed, num_tracks=sessions.tracks.num_rows, noise=noise)
+    """Writes `vectors` of the track vocabulary, `random_embeddings` unless told."""
+    if vectors is None:
+        vectors = random_embeddings(seed, num_tracks=sessions.tracks.num_rows, noise=noise)
     keyed_vectors = KeyedVectors(EMBEDDING_DIM)
     embedded = np.flatnonzero(vectors.any(axis=1))
     keyed_vectors.add_vectors([f"track-{row}" for row in embedded], vectors[embedded])
