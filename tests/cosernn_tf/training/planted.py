@@ -28,13 +28,13 @@ _NOISES: Final = 20
 
 @dataclass(frozen=True)
 class Planted:
-    """A log, and for each session the best prediction of it, not of unit norm: κ E[a | known]."""
+    """A log, and what is known of its sessions."""
 
     table: SessionTable
     vectors: np.ndarray
     """(tracks, dim) float32, unit norm."""
-    best: np.ndarray
-    """(S, dim)."""
+    expected: np.ndarray
+    """E[v | known] of each session, (S, dim): its direction is the best prediction."""
     optimum: float
     """Expected cosine of the best prediction of a session that has enough others before it."""
 
@@ -64,7 +64,9 @@ def by_context(seed: int = 0) -> Planted:
     random = np.random.default_rng(seed)
     columns = _random_columns(random)
     archetype = _of_context(columns)
-    return _planted(random, columns, CONTEXTS, archetype, best=CONTEXTS[archetype], optimum=KAPPA)
+    return _planted(
+        random, columns, CONTEXTS, archetype, expected=CONTEXTS[archetype], optimum=KAPPA
+    )
 
 
 RESET: Final = 0.1
@@ -74,8 +76,8 @@ RESET: Final = 0.1
 def by_sequence(seed: int = 0) -> Planted:
     """The session before the last tells the archetype, as a rule; the last has no say.
 
-    With probability 1 - r it is the archetype after that one, else any: E[a | known] is (1 - r) times
-    the one after, as all sum to zero. The optimum is κ (1 - r), and without the sequence 0.
+    With probability 1 - r it is the archetype after that one, else any: as all sum to zero,
+    E[a | known] is (1 - r) times the one after. The optimum is κ (1 - r).
     """
     random = np.random.default_rng(seed)
     columns = _random_columns(random)
@@ -90,9 +92,14 @@ def by_sequence(seed: int = 0) -> Planted:
         following = (archetype[:, t - 2] + 1) % count
         expected[:, t] = (1 - RESET) * CONTEXTS[following]
         archetype[:, t] = np.where(begins[:, t], archetype[:, t], following)
-    best = expected.reshape(-1, EMBEDDING_DIM)
-    optimum = KAPPA * (1 - RESET)
-    return _planted(random, columns, CONTEXTS, archetype.ravel(), best=best, optimum=optimum)
+    return _planted(
+        random,
+        columns,
+        CONTEXTS,
+        archetype.ravel(),
+        expected=expected.reshape(-1, EMBEDDING_DIM),
+        optimum=KAPPA * (1 - RESET),
+    )
 
 
 def by_taste_and_context(seed: int = 0) -> Planted:
@@ -106,9 +113,15 @@ def by_taste_and_context(seed: int = 0) -> Planted:
     taste = np.repeat(random.permutation(len(TASTES)), SESSIONS_PER_USER)
     archetypes = (CONTEXTS[:, None] + TASTES).reshape(-1, EMBEDDING_DIM) / np.sqrt(2)
     archetype = _of_context(columns) * len(TASTES) + taste
-    best = archetypes[archetype]
     return _planted(
-        random, columns, archetypes, archetype, skipped=archetype, best=best, optimum=KAPPA
+        random,
+        columns,
+        archetypes,
+        archetype,
+        # What is skipped is of the user's taste, too.
+        skipped=archetype,
+        expected=archetypes[archetype],
+        optimum=KAPPA,
     )
 
 
@@ -147,9 +160,10 @@ def _planted(
     archetype: np.ndarray,
     *,
     skipped: np.ndarray | None = None,
-    best: np.ndarray,
+    expected: np.ndarray,
     optimum: float,
 ) -> Planted:
+    """Draws the tracks: `expected` is E[a | known], `skipped` the archetype of the second track."""
     noise = np.sqrt(1 - KAPPA**2) * axes(10, _NOISES // 2)
     vectors = (KAPPA * archetypes[:, None] + noise).reshape(-1, EMBEDDING_DIM)
     if skipped is None:
@@ -168,4 +182,4 @@ def _planted(
         skipped=is_skipped,
         **columns,
     )
-    return Planted(table, vectors.astype(np.float32), KAPPA * best, optimum)
+    return Planted(table, vectors.astype(np.float32), KAPPA * expected, optimum)
