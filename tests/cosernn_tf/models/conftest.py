@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from cosernn_tf.config import MODEL_NAMES, ModelConfig
+from cosernn_tf.config import ARCHITECTURES, MODEL_NAMES, ModelConfig
 from cosernn_tf.features import embed_sessions
 from cosernn_tf.models import create
 from cosernn_tf.models.base import inputs_of
@@ -45,6 +45,23 @@ CASES = {
     "latent_cross of played": small("latent_cross", pathways=("played",)),
 }
 """Every model, and every row of Tables 3 and 4."""
+
+
+def _ablations() -> dict[str, ModelConfig]:
+    """Each pathway of each model alone, and each feature that it can do without left out once."""
+    found = {}
+    for architecture in ARCHITECTURES:
+        free = [name for name in FEATURES if name not in architecture.needs]
+        for number, pathway in enumerate(PATHWAYS):
+            gone = free[number :: len(PATHWAYS)]
+            features = tuple(name for name in FEATURES if name not in gone)
+            found[f"{architecture.name} of {pathway} without {','.join(gone)}"] = small(
+                architecture.name, features=features, pathways=(pathway,)
+            )
+    return found
+
+
+ABLATIONS = _ablations()
 
 
 @functools.cache

@@ -5,19 +5,34 @@ from collections.abc import Collection
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from cosernn_tf.features import embed_sessions
+from cosernn_tf.models import create
 from cosernn_tf.models.base import ATTENTION, PREDICTION, cosine_loss_sum
-from cosernn_tf.prediction import Predictor
-from cosernn_tf.schema import FEATURES, MODEL_INPUTS, PATHWAYS, SESSION_FEATURES, Per
-from cosernn_tf.windows import SequenceData, make_batch, sequence_data
+from cosernn_tf.schema import FEATURES, MODEL_INPUTS, PATHWAYS
+from cosernn_tf.windows import SequenceData, group_by_length, make_batch
 from tests.cosernn_tf.models import oracle
-from tests.cosernn_tf.models.conftest import DATA, USERS, build, call, small, whole_users
-from tests.workspaces import random_embeddings
+from tests.cosernn_tf.models.checks import (
+    assert_causal,
+    assert_gradient_of_oracle,
+    assert_padding_and_neighbours_are_nothing,
+    gradients,
+    step_gradients,
+)
+from tests.cosernn_tf.models.conftest import (
+    ABLATIONS,
+    CASES,
+    DATA,
+    USERS,
+    build,
+    call,
+    small,
+    whole_users,
+)
 
 
-def test_forward_pass_is_the_one_of_the_paper(config, table, data):
+@pytest.mark.parametrize("case", [*CASES, *ABLATIONS])
+def test_forward_pass_is_the_one_of_the_paper(case, table, data):
+    config = {**CASES, **ABLATIONS}[case]
     batch = make_batch(data, whole_users(table))
     model = build(config)
     outputs = call(model, batch)
@@ -56,86 +71,57 @@ def test_loss_is_the_mean_over_pairs_of_one_minus_the_cosine(default, table, dat
 
 
 def test_gradients_are_the_finite_differences_of_the_oracle(default, table, data):
-    """Of every weight, so that none is left out of training."""
+    """Along random directions, which no weight escapes; and none is left out of training."""
     # A user of three is unknown.
-    batch = make_batch(data, whole_users(table).take(np.array([1, 2, 3])))
+    windows = whole_users(table).take(np.array([1, 2, 3]))
+    batch = make_batch(data, windows)
     model = build(default)
-    variables = oracle.variables_of(model)
-    with tf.GradientTape() as tape:
-        prediction = call(model, batch, training=True)[PREDICTION]
-        loss = cosine_loss_sum(prediction, batch.target, batch.weight) / batch.weight.sum()
-    gradients = tape.gradient(loss, [variable.value for variable in variables.values()])
-    weights = oracle.weights_of(model)
+    found = gradients(model, batch)
+    assert all(np.abs(gradient).max() > 1e-5 for gradient in found)
+    assert_gradient_of_oracle(model, default, DATA, batch, found)
+    # As training takes it, compiled and in groups.
+    groups = [make_batch(data, group) for group in group_by_length(windows, step_rows=0)]
+    assert len(groups) > 1
+    for ours, theirs in zip(step_gradients(model, groups), found, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-6 * max(1.0, np.abs(theirs).max()))
 
-    def loss_at(name: str, index: tuple[int, ...], value: float) -> float:
-        changed = weights[name].copy()
-        changed[index] = value
-        predictions, _ = oracle.predict({**weights, name: changed}, default, DATA, batch.inputs)
-        return oracle.loss(predictions, batch.target, batch.weight)
 
-    step = 1e-6
-    for name, gradient in zip(variables, gradients, strict=True):
-        dense = tf.convert_to_tensor(gradient).numpy()
-        for place in np.argsort(np.abs(dense), axis=None)[-2:]:
-            index = np.unravel_index(place, dense.shape)
-            value = float(weights[name][index])
-            difference = loss_at(name, index, value + step) - loss_at(name, index, value - step)
-            assert abs(dense[index]) > 1e-5, name
-            assert dense[index] == pytest.approx(difference / (2 * step), rel=2e-3), name
+def test_gradients_where_sessions_are_zero_vectors(default, table, data):
+    """As before any history, and where no track has an embedding."""
+    batch = make_batch(data, whole_users(table).take(np.array([1, 2, 3])))
+    for name in ("last_played", "last_skipped", "last_all", "long_term"):
+        assert batch.inputs[name].any()
+        batch.inputs[name][:] = 0.0
+    model = build(default)
+    expected, _ = oracle.predict(oracle.weights_of(model), default, DATA, batch.inputs)
+    np.testing.assert_allclose(call(model, batch)[PREDICTION], expected, atol=1e-5)
+    assert_gradient_of_oracle(model, default, DATA, batch, gradients(model, batch))
+
+
+def test_a_model_whose_weights_are_all_zero_has_a_finite_gradient(default, table, data):
+    """Its prediction is the zero vector unless history makes it one, and unit norm is not defined.
+
+    There, `UnitNorm` is linear, and its slope great: see test_layers.py.
+    """
+    model = create(default, DATA).build()
+    for variable in model.weights:
+        variable.assign(np.zeros(variable.shape))
+    batch = make_batch(data, whole_users(table))
+    outputs = call(model, batch)[PREDICTION].numpy()
+    np.testing.assert_array_equal(outputs[:, 0], np.zeros((table.num_users, 40)))
+    found = gradients(model, batch)
+    assert all(np.isfinite(gradient).all() for gradient in found)
+    # Training would leave that place.
+    assert max(np.abs(gradient).max() for gradient in found) > 0.0
 
 
 @pytest.mark.parametrize("last", [1, 4])
 def test_nothing_of_a_later_session_reaches_a_prediction(default, table, last):
-    """Through the whole chain: the session's own tracks, and everything of the ones after it."""
-    embeddings = random_embeddings()
-    position = table.position
-    predictor = Predictor(build(default))
-
-    def predictions(changed):
-        data = sequence_data(changed, embed_sessions(changed, embeddings))
-        return predictor(data, whole_users(changed)).embeddings
-
-    random = np.random.default_rng(0)
-    after, own = position > last, position >= last
-    columns = {}
-    for feature in SESSION_FEATURES:
-        values = getattr(table, feature.name).copy()
-        if feature.per is not Per.USER:
-            # A prediction may use context, and time since, of its own session (§5.1.2).
-            is_context = feature.name in (
-                "session_start", "day_of_week", "hour", "device", "seconds_since_last"
-            )  # fmt: skip
-            rows = np.flatnonzero(after if is_context else own)
-            values[rows] = values[random.permutation(rows)]
-        columns[feature.name] = values
-    before = predictions(table)
-    changed = predictions(dataclasses.replace(table, **columns))
-    np.testing.assert_array_equal(changed[~after], before[~after])
-    assert np.abs(changed[after] - before[after]).max() > 1e-2
-
-    keep = ~after
-    lengths = np.bincount(table.user_of_session[keep], minlength=table.num_users)
-    shorter = dataclasses.replace(
-        table,
-        row_splits=np.concatenate([[0], np.cumsum(lengths)]),
-        **{
-            feature.name: getattr(table, feature.name)[keep]
-            for feature in SESSION_FEATURES
-            if feature.per is not Per.USER
-        },
-    )
-    np.testing.assert_allclose(predictions(shorter), before[keep], atol=1e-6)
+    assert_causal(build(default), table, last=last)
 
 
 def test_padding_and_neighbours_change_nothing(default, table, data):
-    windows = whole_users(table).take(np.array([0, 2, 5]))
-    assert len(set(windows.lengths)) == 3
-    model = build(default)
-    together = call(model, make_batch(data, windows))
-    for row, length in enumerate(windows.lengths):
-        alone = call(model, make_batch(data, windows.take(np.array([row]))))
-        for name, values in alone.items():
-            np.testing.assert_allclose(together[name][row, :length], values[0], atol=1e-6)
+    assert_padding_and_neighbours_are_nothing(build(default), table, data)
 
 
 @pytest.mark.parametrize("feature", FEATURES)

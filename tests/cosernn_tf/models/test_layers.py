@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from cosernn_tf.models.layers import (
     LogStandardize,
@@ -83,3 +84,29 @@ def test_user_embedding_of_nobody():
     layer = UserEmbedding([], 3)
     assert layer(np.array([b"a", b"b"], object)).shape == (2, 1, 3)
     assert layer.embeddings.shape == (1, 3)
+
+
+@pytest.mark.parametrize("layer", ["unit norm", "fusion"])
+def test_the_gradient_of_unit_norm_at_zero(layer):
+    """Below a length of 1e-6 it is linear, so that central differences are exact there."""
+    random = np.random.default_rng(0)
+    target, direction = random.normal(size=(2, 1, 1, 40)).astype(np.float32)
+    zero = np.zeros_like(target)
+
+    def cosine(vectors):
+        if layer == "unit norm":
+            unit = UnitNorm()(vectors)
+        else:
+            unit, _ = LongTermFusion()([vectors, zero, np.full((1, 1, 2), 0.5, np.float32)])
+        return tf.reduce_sum(unit * target)
+
+    offset = tf.constant(zero)
+    with tf.GradientTape() as tape:
+        tape.watch(offset)
+        value = cosine(offset)
+    assert float(value) == 0.0
+    slope = float(tf.reduce_sum(tape.gradient(value, offset) * direction))
+    step = 1e-9
+    ahead, behind = (float(cosine(sign * step * direction)) for sign in (1, -1))
+    assert np.isfinite(slope)
+    assert slope == pytest.approx((ahead - behind) / (2 * step), rel=1e-5)
