@@ -61,13 +61,13 @@ def test_an_honest_model_passes(table, data):
 
 @pytest.mark.parametrize("cheat", [name for name, (_, own) in CHEATS.items() if own])
 def test_a_model_that_looks_at_the_future_fails(table, cheat):
-    with pytest.raises(AssertionError, match="[Nn]ot equal"):
+    with pytest.raises(AssertionError, match=r"[Nn]ot equal"):
         assert_causal(cheating(CHEATS[cheat][0]), table, last=4)
 
 
 @pytest.mark.parametrize("cheat", CHEATS)
 def test_a_model_that_looks_at_padding_or_neighbours_fails(table, data, cheat):
-    with pytest.raises(AssertionError, match="[Nn]ot equal"):
+    with pytest.raises(AssertionError, match=r"[Nn]ot equal"):
         assert_padding_and_neighbours_are_nothing(cheating(CHEATS[cheat][0]), table, data)
 
 
