@@ -5,6 +5,7 @@ import keras
 from cosernn_tf.models import layers
 from cosernn_tf.models.base import PREDICTION, SequenceModel
 from cosernn_tf.models.encodings import Encodings, concatenated
+from cosernn_tf.models.simple_rnn import StackedRNN
 from cosernn_tf.schema import EMBEDDING_DIM
 
 
@@ -38,9 +39,7 @@ class JODIE(SequenceModel):
     def graph(self, encodings: Encodings) -> dict[str, keras.KerasTensor]:
         parts = []
         for pathway, features in encodings.features.items():
-            rnn = keras.layers.SimpleRNN(
-                self.config.lstm_units, return_sequences=True, name=f"{pathway}_rnn"
-            )
+            rnn = StackedRNN(self.config.lstm_units, name=f"{pathway}_rnn")
             dynamic = rnn(features, initial_state=encodings.initial_state(pathway, "u"))
             drift = layers.modulation(self.config.lstm_units, name=f"{pathway}_drift")
             parts.append(

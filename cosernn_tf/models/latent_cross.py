@@ -5,6 +5,7 @@ import keras
 from cosernn_tf.models import layers
 from cosernn_tf.models.base import PREDICTION, SequenceModel
 from cosernn_tf.models.encodings import Encodings, concatenated
+from cosernn_tf.models.gru import StackedGRU
 from cosernn_tf.schema import EMBEDDING_DIM
 
 
@@ -32,9 +33,7 @@ class LatentCross(SequenceModel):
     def graph(self, encodings: Encodings) -> dict[str, keras.KerasTensor]:
         states = []
         for pathway, features in encodings.features.items():
-            gru = keras.layers.GRU(
-                self.config.lstm_units, return_sequences=True, name=f"{pathway}_gru"
-            )
+            gru = StackedGRU(self.config.lstm_units, name=f"{pathway}_gru")
             states.append(gru(features, initial_state=encodings.initial_state(pathway, "h")))
         state = concatenated("pathways", states)
         context = layers.modulation(state.shape[-1], name="context_embedding")(encodings.context)

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from cosernn_tf.models import packing as packings
 from cosernn_tf.schema import USER_UNKNOWN
 
 _PACKAGE = "cosernn_tf"
@@ -130,7 +131,7 @@ def modulation(units: int, *, name: str) -> keras.layers.Dense:
 class UserEmbedding(keras.layers.Layer):
     """An embedding of each user of a list, learned, and one that all other users share.
 
-    Input shape: `(batch,)` string. Output shape: `(batch, 1, dim)`.
+    Input shape: `(batch,)` string. Output shape: `(batch, 1, dim)`; packed, `(rows, 1, dim)`.
 
     Args:
         users: Their ids: what the model knows users by travels with it, wherever it is loaded.
@@ -154,7 +155,11 @@ class UserEmbedding(keras.layers.Layer):
         )
 
     def call(self, inputs: Any) -> Any:
-        return ops.take(self.embeddings, self._rows.lookup(inputs)[:, None], axis=0)
+        rows = self._rows.lookup(inputs)
+        packing = packings.current()
+        if packing is not None:
+            rows = ops.take(rows, packing.window_of_row, axis=0)
+        return ops.take(self.embeddings, rows[:, None], axis=0)
 
     def compute_output_shape(self, input_shape: tuple[int | None]) -> tuple[int | None, int, int]:
         return (*input_shape, 1, self.dim)

@@ -1,0 +1,168 @@
+"""The loops over steps that recurrent layers share, over the rows of `packing`.
+
+A batch of training is a few windows of hundreds of sessions. The loop of Keras then spends its time
+on padding and on reading weights: each step multiplies a few rows by both kernels, and its gradient
+adds to both once more. Here a step multiplies the windows that have one by the recurrent kernel
+only, and the rest is one matrix product over all rows, forward and backward.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from cosernn_tf.models import packing as packings
+from cosernn_tf.models.packing import Packing
+
+
+class PackedRNN(keras.layers.RNN):
+    """What turns a layer of Keras into one with the same weights, results and gradients on rows.
+
+    With a GPU, which has kernels of its own, it is the layer of Keras on padded sequences. It takes
+    no mask and returns sequences.
+
+    Input shape: `(batch, sessions, dim)`, and the initial states, `(batch, units)` each. Packed,
+    `(rows, 1, dim)`.
+    Output shape: `(batch, sessions, units)`; packed, `(rows, 1, units)`.
+    """
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(units, **{**kwargs, "return_sequences": True})
+
+    def call(
+        self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False
+    ) -> Any:
+        if mask is not None:
+            raise ValueError(
+                f"{type(self).__name__} takes no mask: pad on the right, and ignore the outputs"
+            )
+        packing = packings.current()
+        if has_gpu():
+            if packing is None:
+                return super().call(sequences, initial_state=initial_state, training=training)
+            padded = packing.padded(sequences[:, 0])
+            outputs = super().call(padded, initial_state=initial_state, training=training)
+            return packing.rows(outputs)[:, None]
+        if packing is not None:
+            return self._over_rows(packing, sequences[:, 0], initial_state)[:, None]
+        batch, steps = tf.unstack(tf.shape(sequences)[:2])
+        rows = tf.reshape(_swapped(sequences), [-1, sequences.shape[2]])
+        outputs = self._over_rows(Packing.of_padded(batch, steps), rows, initial_state)
+        return _swapped(tf.reshape(outputs, [steps, batch, outputs.shape[1]]))
+
+    def rows(self, packing: Packing, rows: tf.Tensor, *tensors: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        """Outputs (N, units) and their gradient, for `tf.custom_gradient`.
+
+        Args:
+            packing: Where the rows are.
+            rows: (N, dim).
+            *tensors: The initial states, the kernel, the recurrent kernel, the bias.
+        """
+        raise NotImplementedError
+
+    def _over_rows(self, packing: Packing, rows: Any, initial_state: Sequence[Any]) -> tf.Tensor:
+        weights = (self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias)
+        tensors = (*initial_state, *weights)
+
+        @tf.custom_gradient
+        def outputs(*tensors: tf.Tensor) -> tuple[tf.Tensor, Any]:
+            return self.rows(packing, *tensors)
+
+        return outputs(rows, *(tf.convert_to_tensor(tensor) for tensor in tensors))
+
+
+def has_gpu() -> bool:
+    return bool(tf.config.list_logical_devices("GPU"))
+
+
+def forward(
+    packing: Packing,
+    step: Callable[..., tuple[Sequence[tf.Tensor], Sequence[tf.Tensor]]],
+    first: Sequence[tf.Tensor],
+    widths: Sequence[int],
+) -> list[tf.Tensor]:
+    """Runs `step` from the first to the last.
+
+    Args:
+        packing: Where the rows are.
+        step: From the rows of a step (a slice) and the states of its windows to their new states,
+            and to what is kept of the step, `(windows, width)` each.
+        first: Initial states, (W, units) each.
+        widths: Of what is kept.
+
+    Returns:
+        What was kept, (N, width) each.
+    """
+
+    def body(number: Any, states: Any, arrays: Any) -> tuple[Any, ...]:
+        rows, count = _rows(packing, number)
+        states, kept = step(rows, *(state[:count] for state in states))
+        arrays = [array.write(number, value) for array, value in zip(arrays, kept, strict=True)]
+        return number + 1, list(states), arrays
+
+    arrays = [_array(packing, width, first[0].dtype) for width in widths]
+    *_, arrays = tf.while_loop(
+        lambda number, *_: number < packing.steps,
+        body,
+        (0, list(first), arrays),
+        shape_invariants=_invariants(first, arrays),
+    )
+    return [array.concat() for array in arrays]
+
+
+def backward(
+    packing: Packing,
+    step: Callable[..., tuple[Sequence[tf.Tensor], tf.Tensor]],
+    last: Sequence[tf.Tensor],
+    width: int,
+) -> tuple[Sequence[tf.Tensor], tf.Tensor]:
+    """Runs `step` from the last to the first.
+
+    Args:
+        packing: Where the rows are.
+        step: From the rows of a step (a slice) and what flows back to the states after it to what
+            flows back to those before it, and to what is kept, `(windows, width)`.
+        last: What flows back to the states after the last step, (0, units) each: no window has it.
+        width: Of what is kept.
+
+    Returns:
+        What flows back to the initial states, and what was kept, (N, width).
+    """
+
+    def body(number: Any, gradients: Any, array: Any) -> tuple[Any, ...]:
+        rows, count = _rows(packing, number)
+        # Nothing flows back to windows that end here.
+        gradients = [
+            tf.pad(gradient, [[0, count - tf.shape(gradient)[0]], [0, 0]]) for gradient in gradients
+        ]
+        gradients, kept = step(rows, *gradients)
+        return number - 1, list(gradients), array.write(number, kept)
+
+    array = _array(packing, width, last[0].dtype)
+    _, gradients, array = tf.while_loop(
+        lambda number, *_: number >= 0,
+        body,
+        (packing.steps - 1, list(last), array),
+        shape_invariants=_invariants(last, array),
+    )
+    return gradients, array.concat()
+
+
+def _rows(packing: Packing, number: Any) -> tuple[slice, Any]:
+    start, count = packing.starts[number], packing.active[number]
+    return slice(start, start + count), count
+
+
+def _array(packing: Packing, width: int, dtype: tf.DType) -> tf.TensorArray:
+    return tf.TensorArray(dtype, packing.steps, element_shape=(None, width), infer_shape=False)
+
+
+def _invariants(states: Sequence[tf.Tensor], arrays: Any) -> tuple[Any, ...]:
+    shapes = [tf.TensorShape([None, state.shape[1]]) for state in states]
+    return tf.TensorShape([]), shapes, tf.nest.map_structure(lambda _: tf.TensorShape(None), arrays)
+
+
+def _swapped(values: tf.Tensor) -> tf.Tensor:
+    """`(batch, steps, dim)` to `(steps, batch, dim)`, and back."""
+    return tf.transpose(values, [1, 0, 2])
