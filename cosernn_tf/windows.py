@@ -179,27 +179,58 @@ def make_batch(data: SequenceData, windows: Windows) -> Batch:
     return Batch(inputs, data.target[sessions], weight.astype(np.float32), sessions)
 
 
-def group_by_length(windows: Windows, *, step_rows: int) -> list[Windows]:
-    """Splits `windows` in groups of like length, for the least work once each group is padded.
+@dataclass(frozen=True)
+class PackedBatch:
+    """B windows without padding, in N rows: their first sessions, then their second ones ...
 
-    Args:
-        windows: At least one.
-        step_rows: What a step of the RNN costs beside its rows, in rows: a group of n windows of
-            up to T sessions costs T (n + step_rows).
+    The longest window comes first. `cosernn_tf.models.packing` says how models take it.
     """
-    order = np.argsort(windows.lengths, kind="stable")
-    lengths = windows.lengths[order]
-    count = len(order)
-    # cost[n]: least cost of the n shortest windows, the last group of which begins at first[n].
-    cost = np.zeros(count + 1)
-    first = np.zeros(count + 1, np.int64)
-    for end in range(1, count + 1):
-        sizes = end - np.arange(end)
-        costs = cost[:end] + lengths[end - 1] * (sizes + step_rows)
-        first[end] = np.argmin(costs)
-        cost[end] = costs[first[end]]
-    groups, end = [], count
-    while end:
-        groups.append(windows.take(order[first[end] : end]))
-        end = first[end]
-    return groups[::-1]
+
+    inputs: dict[str, np.ndarray]
+    """Those of the data: (B,) per user, (N, 1, ...) per session."""
+    target: np.ndarray
+    """(N, 1, dim) float32."""
+    weight: np.ndarray
+    """(N, 1) float32: 1 for a target, 0 for warm-up and sessions without s⁺."""
+    active: np.ndarray
+    """(T,) int32: windows that have a session at each step; they are the first ones."""
+
+
+def pack_batch(data: SequenceData, windows: Windows) -> PackedBatch:
+    """Gathers the sessions of `windows`, one or more."""
+    windows = _longest_first(windows)
+    steps = np.arange(windows.lengths[0])
+    active = np.searchsorted(-windows.lengths, -steps)
+    step = np.repeat(steps, active)
+    window = np.arange(len(step)) - np.repeat(np.cumsum(active) - active, active)
+    sessions = windows.start[window] + step
+    weight = (sessions >= windows.first_target[window]) & data.is_target[sessions]
+    inputs = {
+        spec.name: data.inputs[spec.name][windows.user]
+        if spec.per is Per.USER
+        else data.inputs[spec.name][sessions, None]
+        for spec in MODEL_INPUTS
+        if spec.name in data.inputs
+    }
+    return PackedBatch(
+        inputs,
+        target=data.target[sessions, None],
+        weight=weight[:, None].astype(np.float32),
+        active=active.astype(np.int32),
+    )
+
+
+def split_by_rows(windows: Windows, *, max_rows: int) -> list[Windows]:
+    """Splits windows, the longest first, in parts of at most `max_rows` sessions, or one window."""
+    windows = _longest_first(windows)
+    parts, start = [], 0
+    while start < len(windows):
+        rows = np.cumsum(windows.lengths[start:])
+        end = start + max(1, int(np.searchsorted(rows, max_rows, side="right")))
+        parts.append(windows.take(np.arange(start, min(end, len(windows)))))
+        start = end
+    return parts
+
+
+def _longest_first(windows: Windows) -> Windows:
+    return windows.take(np.argsort(-windows.lengths, kind="stable"))

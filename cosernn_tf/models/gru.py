@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from cosernn_tf.models.packing import Packing
-from cosernn_tf.models.recurrence import PackedRNN, backward, forward
+from cosernn_tf.models.recurrence import PackedRNN, Rows, backward, forward
 
 
 @keras.saving.register_keras_serializable(package="cosernn_tf")
@@ -26,8 +26,8 @@ class StackedGRU(PackedRNN, keras.layers.GRU):
         units = recurrent_kernel.shape[0]
         projected = tf.matmul(rows, kernel) + bias[0]
 
-        def step(now: slice, h: Any) -> tuple[Any, Any]:
-            by_input = projected[now]
+        def step(now: Rows, h: Any) -> tuple[Any, Any]:
+            by_input = now(projected)
             by_state = tf.matmul(h, recurrent_kernel) + bias[1]
             z, r = tf.split(tf.sigmoid((by_input + by_state)[:, : 2 * units]), 2, axis=1)
             to_reset = by_state[:, 2 * units :]
@@ -46,12 +46,12 @@ class StackedGRU(PackedRNN, keras.layers.GRU):
             r_by_h = g_by_h * to_reset * r * (1 - r)
             state_by_h = tf.concat([z_by_h, r_by_h, g_by_h * r], axis=1)
 
-            def step_back(now: slice, dh: Any) -> tuple[Any, Any]:
-                dh += by_output[now]
+            def step_back(now: Rows, dh: Any) -> tuple[Any, Any]:
+                dh += now(by_output)
                 flowing = tf.matmul(
-                    tf.tile(dh, [1, 3]) * state_by_h[now], recurrent_kernel, transpose_b=True
+                    tf.tile(dh, [1, 3]) * now(state_by_h), recurrent_kernel, transpose_b=True
                 )
-                return (dh * z[now] + flowing,), dh
+                return (dh * now(z) + flowing,), dh
 
             (first_dh,), dh = backward(packing, step_back, (first_h[:0],), units)
             by_state = tf.tile(dh, [1, 3]) * state_by_h

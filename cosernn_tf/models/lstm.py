@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from cosernn_tf.models.packing import Packing
-from cosernn_tf.models.recurrence import PackedRNN, backward, forward
+from cosernn_tf.models.recurrence import PackedRNN, Rows, backward, forward
 
 
 @keras.saving.register_keras_serializable(package="cosernn_tf")
@@ -27,8 +27,8 @@ class StackedLSTM(PackedRNN, keras.layers.LSTM):
         units = recurrent_kernel.shape[0]
         projected = tf.matmul(rows, kernel) + bias
 
-        def step(now: slice, h: Any, c: Any) -> tuple[Any, Any]:
-            z = projected[now] + tf.matmul(h, recurrent_kernel)
+        def step(now: Rows, h: Any, c: Any) -> tuple[Any, Any]:
+            z = now(projected) + tf.matmul(h, recurrent_kernel)
             i, f, _, o = tf.split(tf.sigmoid(z), 4, axis=1)
             g = tf.tanh(z[:, 2 * units : 3 * units])
             c = f * c + i * g
@@ -48,11 +48,11 @@ class StackedLSTM(PackedRNN, keras.layers.LSTM):
                 [g * i * (1 - i), c_before * f * (1 - f), i * (1 - tf.square(g))], axis=1
             )
 
-            def step_back(now: slice, dh: Any, dc: Any) -> tuple[Any, Any]:
-                dh += by_output[now]
-                dc += dh * c_by_h[now]
-                dz = tf.concat([tf.tile(dc, [1, 3]) * by_c[now], dh * o_by_h[now]], axis=1)
-                return (tf.matmul(dz, recurrent_kernel, transpose_b=True), dc * f[now]), dz
+            def step_back(now: Rows, dh: Any, dc: Any) -> tuple[Any, Any]:
+                dh += now(by_output)
+                dc += dh * now(c_by_h)
+                dz = tf.concat([tf.tile(dc, [1, 3]) * now(by_c), dh * now(o_by_h)], axis=1)
+                return (tf.matmul(dz, recurrent_kernel, transpose_b=True), dc * now(f)), dz
 
             (dh, dc), dz = backward(packing, step_back, (first_h[:0], first_c[:0]), 4 * units)
             return (

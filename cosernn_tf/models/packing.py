@@ -22,8 +22,10 @@ class Packing:
     active: tf.Tensor
     """(steps,) int32: windows that have a session at each step; never more than at the one before.
     At the first it is all of them."""
-    starts: tf.Tensor
-    """(steps,) int32: the first row of each step."""
+    begins: tf.Tensor
+    """(steps, 1) int32: the first row of each step."""
+    ends: tf.Tensor
+    """(steps, 1) int32: the row after the last of each step."""
     step_of_row: tf.Tensor
     """(N,) int32."""
     window_of_row: tf.Tensor
@@ -31,10 +33,11 @@ class Packing:
 
     @classmethod
     def of(cls, active: tf.Tensor) -> "Packing":
-        starts = tf.cumsum(active, exclusive=True)
+        ends = tf.cumsum(active)
+        begins = ends - active
         steps = tf.repeat(tf.range(tf.size(active)), active)
-        windows = tf.range(tf.size(steps)) - tf.gather(starts, steps)
-        return cls(active, starts, steps, windows)
+        windows = tf.range(tf.size(steps)) - tf.gather(begins, steps)
+        return cls(active, begins[:, None], ends[:, None], steps, windows)
 
     @classmethod
     def of_padded(cls, windows: tf.Tensor, steps: tf.Tensor) -> "Packing":
@@ -61,7 +64,7 @@ class Packing:
     def padded(self, rows: tf.Tensor) -> tf.Tensor:
         """(N, dim) → (W, steps, dim); padding repeats rows of other windows."""
         windows = tf.range(self.active[0])[:, None]
-        places = tf.minimum(self.starts + windows, tf.shape(rows)[0] - 1)
+        places = tf.minimum(self.begins[:, 0] + windows, tf.shape(rows)[0] - 1)
         return tf.gather(rows, places)
 
     def rows(self, padded: tf.Tensor) -> tf.Tensor:

@@ -76,6 +76,10 @@ def has_gpu() -> bool:
     return bool(tf.config.list_logical_devices("GPU"))
 
 
+Rows = Callable[[tf.Tensor], tf.Tensor]
+"""Takes the rows of one step, (windows, dim), of (N, dim)."""
+
+
 def forward(
     packing: Packing,
     step: Callable[..., tuple[Sequence[tf.Tensor], Sequence[tf.Tensor]]],
@@ -86,18 +90,20 @@ def forward(
 
     Args:
         packing: Where the rows are.
-        step: From the rows of a step (a slice) and the states of its windows to their new states,
-            and to what is kept of the step, `(windows, width)` each.
+        step: From `Rows` and the states of its windows to their new states, and to what is kept of
+            the step, `(windows, width)` each.
         first: Initial states, (W, units) each.
         widths: Of what is kept.
 
     Returns:
         What was kept, (N, width) each.
     """
+    ends = packing.active[:, None]
 
     def body(number: Any, states: Any, arrays: Any) -> tuple[Any, ...]:
-        rows, count = _rows(packing, number)
-        states, kept = step(rows, *(state[:count] for state in states))
+        end = tf.gather(ends, number)
+        states = [tf.strided_slice(state, [0], end) for state in states]
+        states, kept = step(_rows(packing, number), *states)
         arrays = [array.write(number, value) for array, value in zip(arrays, kept, strict=True)]
         return number + 1, list(states), arrays
 
@@ -121,22 +127,22 @@ def backward(
 
     Args:
         packing: Where the rows are.
-        step: From the rows of a step (a slice) and what flows back to the states after it to what
-            flows back to those before it, and to what is kept, `(windows, width)`.
+        step: From `Rows` and what flows back to the states after the step to what flows back to
+            those before it, and to what is kept, `(windows, width)`.
         last: What flows back to the states after the last step, (0, units) each: no window has it.
         width: Of what is kept.
 
     Returns:
         What flows back to the initial states, and what was kept, (N, width).
     """
+    # Nothing flows back to windows that end at a step.
+    ending = packing.active - tf.concat([packing.active[1:], [0]], axis=0)
+    paddings = tf.pad(ending[:, None, None], [[0, 0], [0, 1], [1, 0]])
 
     def body(number: Any, gradients: Any, array: Any) -> tuple[Any, ...]:
-        rows, count = _rows(packing, number)
-        # Nothing flows back to windows that end here.
-        gradients = [
-            tf.pad(gradient, [[0, count - tf.shape(gradient)[0]], [0, 0]]) for gradient in gradients
-        ]
-        gradients, kept = step(rows, *gradients)
+        padding = tf.gather(paddings, number)
+        gradients = [tf.pad(gradient, padding) for gradient in gradients]
+        gradients, kept = step(_rows(packing, number), *gradients)
         return number - 1, list(gradients), array.write(number, kept)
 
     array = _array(packing, width, last[0].dtype)
@@ -149,9 +155,10 @@ def backward(
     return gradients, array.concat()
 
 
-def _rows(packing: Packing, number: Any) -> tuple[slice, Any]:
-    start, count = packing.starts[number], packing.active[number]
-    return slice(start, start + count), count
+def _rows(packing: Packing, number: Any) -> Rows:
+    # As few operations as can be: in a small model a step is a matter of microseconds.
+    begin, end = tf.gather(packing.begins, number), tf.gather(packing.ends, number)
+    return lambda values: tf.strided_slice(values, begin, end)
 
 
 def _array(packing: Packing, width: int, dtype: tf.DType) -> tf.TensorArray:

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from cosernn_tf.models.packing import Packing
-from cosernn_tf.models.recurrence import PackedRNN, backward, forward
+from cosernn_tf.models.recurrence import PackedRNN, Rows, backward, forward
 
 
 @keras.saving.register_keras_serializable(package="cosernn_tf")
@@ -24,8 +24,8 @@ class StackedRNN(PackedRNN, keras.layers.SimpleRNN):
     ) -> tuple[tf.Tensor, Any]:
         projected = tf.matmul(rows, kernel) + bias
 
-        def step(now: slice, h: Any) -> tuple[Any, Any]:
-            h = tf.tanh(projected[now] + tf.matmul(h, recurrent_kernel))
+        def step(now: Rows, h: Any) -> tuple[Any, Any]:
+            h = tf.tanh(now(projected) + tf.matmul(h, recurrent_kernel))
             return (h,), (h,)
 
         (h,) = forward(packing, step, (first_h,), (first_h.shape[1],))
@@ -33,8 +33,8 @@ class StackedRNN(PackedRNN, keras.layers.SimpleRNN):
         def gradient(by_output: tf.Tensor) -> tuple[tf.Tensor, ...]:
             by_tanh = 1 - tf.square(h)
 
-            def step_back(now: slice, dh: Any) -> tuple[Any, Any]:
-                dz = (dh + by_output[now]) * by_tanh[now]
+            def step_back(now: Rows, dh: Any) -> tuple[Any, Any]:
+                dz = (dh + now(by_output)) * now(by_tanh)
                 return (tf.matmul(dz, recurrent_kernel, transpose_b=True),), dz
 
             (dh,), dz = backward(packing, step_back, (first_h[:0],), first_h.shape[1])

@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import Final
 
 import numpy as np
-import tensorflow as tf
 
 from cosernn_tf.dataset import read_shard, read_shards
 from cosernn_tf.features import embed_sessions, previous
@@ -14,13 +13,13 @@ from cosernn_tf.models.data_spec import DataSpec, LogStatistics
 from cosernn_tf.schema import USER_UNKNOWN
 from cosernn_tf.table import SessionTable, concatenate, in_blocks
 from cosernn_tf.windows import (
-    Batch,
+    PackedBatch,
     SequenceData,
     Windows,
     evaluation_windows,
-    group_by_length,
-    make_batch,
+    pack_batch,
     sequence_data,
+    split_by_rows,
     training_windows,
 )
 from cosernn_tf.workspace import SessionsDirectory
@@ -33,9 +32,8 @@ USER_DROPOUT: Final = 0.1
 
 _USER_ID: Final = "user_id"
 
-_STEP_ROWS: Final = 4
-_GPU_STEP_ROWS: Final = 256
-"""What a step of the RNN costs beside its rows (`windows.group_by_length`); a GPU waits for it."""
+ROWS_PER_PART: Final = 2**14
+"""Sessions of a batch whose gradient is computed at once: with 400 cells a GB of activations."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +111,8 @@ class Feed:
 
     def training_batches(
         self, *, epoch: int, batch_size: int, max_sessions: int, seed: int, skip: int = 0
-    ) -> Iterator[list[Batch]]:
-        """Batches of `batch_size` windows of the training split, each in groups of like length.
+    ) -> Iterator[list[PackedBatch]]:
+        """Batches of `batch_size` windows of the training split, each in one or more parts.
 
         The order depends on (seed, epoch) and the training split only, so that a resumed run sees
         what an uninterrupted one would have. The first `skip` are left out without being made.
@@ -132,7 +130,8 @@ class Feed:
             skip -= skipped
             for start in starts[skipped:]:
                 rows = np.arange(start, min(start + batch_size, len(windows)))
-                yield _grouped(data, windows.take(rows))
+                parts = split_by_rows(windows.take(rows), max_rows=ROWS_PER_PART)
+                yield [pack_batch(data, part) for part in parts]
 
     def validation_windows(self, block: Block, *, max_sessions: int) -> Windows:
         """Windows of `block` whose targets are the sessions of the validation split."""
@@ -205,11 +204,6 @@ def _with_unknown_users(
     ids = data.inputs[_USER_ID].copy()
     ids[users[random.random(len(users)) < USER_DROPOUT]] = USER_UNKNOWN
     return replace(data, inputs={**data.inputs, _USER_ID: ids})
-
-
-def _grouped(data: SequenceData, windows: Windows) -> list[Batch]:
-    step_rows = _GPU_STEP_ROWS if tf.config.list_logical_devices("GPU") else _STEP_ROWS
-    return [make_batch(data, group) for group in group_by_length(windows, step_rows=step_rows)]
 
 
 def _moments(values: np.ndarray) -> np.ndarray:

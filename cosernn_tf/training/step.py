@@ -1,4 +1,4 @@
-"""One gradient step over a batch that comes in groups of like length."""
+"""One gradient step over a batch that comes in parts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,9 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from cosernn_tf.models.base import ATTENTION, PREDICTION, cosine_loss_sum, inputs_of
+from cosernn_tf.models.packing import Packing, packed
 from cosernn_tf.prediction import input_signature
 from cosernn_tf.schema import EMBEDDING_DIM
-from cosernn_tf.windows import Batch
+from cosernn_tf.windows import PackedBatch
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class StepResult:
 
 
 class TrainStep:
-    """Accumulates the gradient of the mean loss over groups, then applies it.
+    """Accumulates the gradient of the mean loss over parts, then applies it.
 
     The result is that of the whole batch padded to its longest window, without the padding.
     """
@@ -48,21 +49,29 @@ class TrainStep:
         targets = tf.TensorSpec((None, None, EMBEDDING_DIM), tf.float32)
         self._accumulate = tf.function(
             self._accumulate_eagerly,
-            input_signature=[input_signature(model), targets, pairs, tf.TensorSpec((), tf.float32)],
+            input_signature=[
+                input_signature(model),
+                targets,
+                pairs,
+                tf.TensorSpec((None,), tf.int32),
+                tf.TensorSpec((), tf.float32),
+            ],
         )
         self._apply = tf.function(self._apply_eagerly, input_signature=[])
 
-    def __call__(self, groups: Sequence[Batch]) -> StepResult:
+    def __call__(self, parts: Sequence[PackedBatch]) -> StepResult:
         """Takes one step.
 
         A batch without a pair takes none, nor does one whose loss is not finite: no step may follow
         on that.
         """
-        pairs = int(sum(np.count_nonzero(group.weight) for group in groups))
+        pairs = int(sum(np.count_nonzero(part.weight) for part in parts))
         loss = attention = 0.0
-        for group in groups:
-            inputs = {name: group.inputs[name] for name in self._inputs}
-            sums = self._accumulate(inputs, group.target, group.weight, np.float32(max(pairs, 1)))
+        for part in parts:
+            inputs = {name: part.inputs[name] for name in self._inputs}
+            sums = self._accumulate(
+                inputs, part.target, part.weight, part.active, np.float32(max(pairs, 1))
+            )
             loss += float(sums[0])
             attention += float(sums[1])
         # Without a pair there is no gradient, and Adam would still move on its momentum.
@@ -77,9 +86,14 @@ class TrainStep:
         return int(self._accumulate.experimental_get_tracing_count())
 
     def _accumulate_eagerly(
-        self, inputs: dict[str, tf.Tensor], target: tf.Tensor, weight: tf.Tensor, pairs: tf.Tensor
+        self,
+        inputs: dict[str, tf.Tensor],
+        target: tf.Tensor,
+        weight: tf.Tensor,
+        active: tf.Tensor,
+        pairs: tf.Tensor,
     ) -> tuple[Any, Any]:
-        with tf.GradientTape() as tape:
+        with tf.GradientTape() as tape, packed(Packing.of(active)):
             outputs = self._model(inputs, training=True)
             loss = cosine_loss_sum(outputs[PREDICTION], target, weight)
             # The mean first: a sum, scaled, is beyond what float16 has.

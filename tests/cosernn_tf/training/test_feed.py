@@ -31,7 +31,7 @@ def batches(feed, *, epoch=1, seed=1, batch_size=3, max_sessions=20, skip=0):
 
 def targets(feed, batch):
     """The targets of a batch, as bytes; random sessions have different ones."""
-    places = [(group, np.nonzero(group.weight)) for group in batch]
+    places = [(group, np.nonzero(group.weight)) for part in batch]
     return [row.tobytes() for group, place in places for row in group.target[place]]
 
 
