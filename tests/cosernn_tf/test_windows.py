@@ -10,9 +10,10 @@ from cosernn_tf.schema import MODEL_INPUTS, Per
 from cosernn_tf.windows import (
     Windows,
     evaluation_windows,
-    group_by_length,
     make_batch,
+    pack_batch,
     sequence_data,
+    split_by_rows,
     training_windows,
 )
 from tests.workspaces import random_embeddings, random_table, split_of
@@ -165,29 +166,49 @@ def test_a_batch_weighs_targets_only(table, data):
     )
 
 
-def partitions(items: list[int]):
-    """Every way to split items in groups."""
-    if not items:
-        yield []
-        return
-    first, *rest = items
-    for smaller in partitions(rest):
-        yield [[first], *smaller]
-        for number, group in enumerate(smaller):
-            yield [*smaller[:number], [first, *group], *smaller[number + 1 :]]
+def test_packed_batches_have_each_session_once_step_by_step(table, data):
+    windows = evaluation_windows(
+        table, first=split_of(table).test_start, before=None, max_sessions=40
+    )
+    _, rows = np.unique(windows.lengths, return_index=True)
+    assert len(rows) >= 4
+    windows = windows.take(rows[[2, 0, -1, 1]])
+    batch = pack_batch(data, windows)
+    longest_first = sorted(range(4), key=lambda number: -windows.lengths[number])
+    places = [
+        (number, windows.start[number] + step)
+        for step in range(windows.lengths.max())
+        for number in longest_first
+        if step < windows.lengths[number]
+    ]
+    counts = [sum(windows.lengths > step) for step in range(windows.lengths.max())]
+    np.testing.assert_array_equal(batch.active, counts)
+    assert batch.active.dtype == np.int32
+    weights = [
+        float(row >= windows.first_target[number] and data.is_target[row]) for number, row in places
+    ]
+    assert {0.0, 1.0} == set(weights)
+    np.testing.assert_array_equal(batch.weight, np.array(weights)[:, None])
+    rows = [row for _, row in places]
+    np.testing.assert_array_equal(batch.target, data.target[rows][:, None])
+    for spec in MODEL_INPUTS:
+        users = windows.user[longest_first]
+        values = data.inputs[spec.name]
+        expected = values[users] if spec.per is Per.USER else values[rows][:, None]
+        np.testing.assert_array_equal(batch.inputs[spec.name], expected)
+        assert batch.inputs[spec.name].dtype == values.dtype
 
 
-@pytest.mark.parametrize("step_rows", [0, 1, 4, 1000])
-def test_groups_are_the_cheapest_of_all(step_rows):
-    random = np.random.default_rng(step_rows)
-    for _ in range(5):
-        lengths = random.choice([1, 2, 3, 50, 60, 300, 400], 7)
-        start = np.cumsum(lengths) - lengths
-        windows = Windows(np.arange(7), start, start, start + lengths)
-        groups = group_by_length(windows, step_rows=step_rows)
-        assert sorted(np.concatenate([group.user for group in groups])) == list(range(7))
-        cost = sum(group.lengths.max() * (len(group) + step_rows) for group in groups)
-        assert cost == min(
-            sum(lengths[group].max() * (len(group) + step_rows) for group in map(np.array, way))
-            for way in partitions(list(range(7)))
-        )
+@pytest.mark.parametrize("max_rows", [1, 50, 100, 399, 1000])
+def test_parts_have_all_windows_and_no_more_rows_than_told(max_rows):
+    lengths = np.array([3, 50, 1, 50, 400, 2, 60])
+    start = np.cumsum(lengths) - lengths
+    windows = Windows(np.arange(7), start, start, start + lengths)
+    parts = split_by_rows(windows, max_rows=max_rows)
+    found = np.concatenate([part.user for part in parts])
+    assert list(found) == [4, 6, 1, 3, 0, 5, 2]
+    for part in parts:
+        assert part.lengths.sum() <= max_rows or len(part) == 1
+    # No two that follow each other would have fitted together.
+    for part, following in itertools.pairwise(parts):
+        assert part.lengths.sum() + following.lengths[0] > max_rows

@@ -31,8 +31,7 @@ def batches(feed, *, epoch=1, seed=1, batch_size=3, max_sessions=20, skip=0):
 
 def targets(feed, batch):
     """The targets of a batch, as bytes; random sessions have different ones."""
-    places = [(group, np.nonzero(group.weight)) for part in batch]
-    return [row.tobytes() for group, place in places for row in group.target[place]]
+    return [row.tobytes() for part in batch for row in part.target[part.weight == 1.0]]
 
 
 @pytest.mark.parametrize("which", ["feed", "small_blocks"])
@@ -50,10 +49,10 @@ def test_an_epoch_has_every_training_pair_once(request, which):
 
 
 def test_batches_have_the_asked_number_of_windows(feed):
-    sizes = [sum(len(group.weight) for group in batch) for batch in batches(feed)]
+    sizes = [sum(part.active[0] for part in batch) for batch in batches(feed)]
     assert set(sizes[:-1]) == {3}
     assert 1 <= sizes[-1] <= 3
-    longest = max(group.weight.shape[1] for batch in batches(feed) for group in batch)
+    longest = max(len(part.active) for batch in batches(feed) for part in batch)
     assert longest == 20
 
 
@@ -122,7 +121,7 @@ def test_validation_windows_have_every_validation_session_once(request, which):
 
 
 def users_of(batch) -> list[bytes]:
-    return [user for group in batch for user in group.inputs["user_id"]]
+    return [user for part in batch for user in part.inputs["user_id"]]
 
 
 def test_known_users_are_those_with_a_training_pair(feed, small_blocks, workspace):

@@ -16,7 +16,14 @@ from cosernn_tf.trained_run import open_trained_run
 from cosernn_tf.training.devices import make_optimizer
 from cosernn_tf.training.run import train_run
 from cosernn_tf.training.step import TrainStep
-from cosernn_tf.windows import Batch, group_by_length, make_batch, training_windows
+from cosernn_tf.windows import (
+    PackedBatch,
+    Windows,
+    make_batch,
+    pack_batch,
+    split_by_rows,
+    training_windows,
+)
 from tests.cosernn_tf.training.conftest import CONFIG, make_trainer, new_model
 
 MIXED = PRECISIONS[1:]
@@ -27,12 +34,18 @@ def in_precision(precision: str, **changes) -> TrainConfig:
 
 
 @pytest.fixture(scope="module")
-def groups(feed) -> list[Batch]:
+def windows(feed) -> Windows:
     (block,) = feed.blocks()
-    windows = training_windows(
+    found = training_windows(
         block.table, before=feed.sessions.manifest.split.validation_start, max_sessions=20
     )
-    return [make_batch(block.data, group) for group in group_by_length(windows, step_rows=4)[-2:]]
+    return found.take(np.argsort(found.lengths)[-6:])
+
+
+@pytest.fixture(scope="module")
+def parts(feed, windows) -> list[PackedBatch]:
+    (block,) = feed.blocks()
+    return [pack_batch(block.data, part) for part in split_by_rows(windows, max_rows=60)]
 
 
 def test_an_unknown_precision_is_refused():
@@ -44,7 +57,7 @@ def test_an_unknown_precision_is_refused():
     ("name", "precision"),
     [("cosernn", "mixed_float16"), *((name, "mixed_bfloat16") for name in MODEL_NAMES)],
 )
-def test_only_the_insides_are_of_low_precision(feed, groups, name, precision):
+def test_only_the_insides_are_of_low_precision(feed, windows, name, precision):
     config = in_precision(
         precision, model=dataclasses.replace(CONFIG.model, name=name, pathways=())
     )
@@ -56,10 +69,11 @@ def test_only_the_insides_are_of_low_precision(feed, groups, name, precision):
     assert {computed_in[name] for name in computed_in if name.endswith(("lstm", "rnn", "gru"))} == {
         low
     }
-    (group, *_) = groups
-    outputs = model({name: group.inputs[name] for name in input_signature(model)})
+    (block,) = feed.blocks()
+    batch = make_batch(block.data, windows)
+    outputs = model({name: batch.inputs[name] for name in input_signature(model)})
     exact = new_model(feed, dataclasses.replace(config, precision="float32"))(
-        {name: group.inputs[name] for name in input_signature(model)}
+        {name: batch.inputs[name] for name in input_signature(model)}
     )
     for output, values in outputs.items():
         assert values.dtype == tf.float32
@@ -127,7 +141,7 @@ def test_training_learns_as_in_float32(losses, precision):
     np.testing.assert_allclose(mixed, exact, atol=0.02)
 
 
-def test_the_scale_of_the_loss_keeps_gradients_that_float16_does_not_have(feed, groups):
+def test_the_scale_of_the_loss_keeps_gradients_that_float16_does_not_have(feed, parts):
     """Unscaled they are below its least number, and descent would not see them."""
     config = in_precision("mixed_float16")
 
@@ -137,7 +151,7 @@ def test_the_scale_of_the_loss_keeps_gradients_that_float16_does_not_have(feed, 
         step = TrainStep(model, optimizer, clip_norm=0.0)
         optimizer.dynamic_scale.assign(scale)
         before = model.get_weights()
-        step(groups)
+        step(parts)
         return [after - b for after, b in zip(model.get_weights(), before, strict=True)]
 
     normal, lost = moved(2.0**10), moved(2.0**-24)
@@ -146,24 +160,24 @@ def test_the_scale_of_the_loss_keeps_gradients_that_float16_does_not_have(feed, 
     assert of_lost < 0.5 * length
 
 
-def test_a_gradient_beyond_float16_takes_no_step_and_halves_the_scale(feed, groups):
+def test_a_gradient_beyond_float16_takes_no_step_and_halves_the_scale(feed, parts):
     config = in_precision("mixed_float16")
     model, optimizer = new_model(feed, config), make_optimizer(config)
     start = model.get_weights()
     step = TrainStep(model, optimizer, clip_norm=0.0)
     optimizer.dynamic_scale.assign(2.0**40)
-    step(groups)
+    step(parts)
     for ours, before in zip(model.get_weights(), start, strict=True):
         np.testing.assert_array_equal(ours, before)
     assert float(optimizer.dynamic_scale) == 2.0**39
     assert int(optimizer.iterations) == 0
     for _ in range(39):
-        assert np.isfinite(step(groups).loss)
+        assert np.isfinite(step(parts).loss)
     assert 1 <= int(optimizer.iterations) < 39
     assert not np.array_equal(model.get_weights()[0], start[0])
 
 
-def test_gradients_are_clipped_whatever_the_scale_of_the_loss(feed, groups):
+def test_gradients_are_clipped_whatever_the_scale_of_the_loss(feed, parts):
     def norm(precision, clip_norm):
         config = in_precision(precision)
         model = new_model(feed, config)
@@ -171,7 +185,7 @@ def test_gradients_are_clipped_whatever_the_scale_of_the_loss(feed, groups):
         if precision == "mixed_float16":
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**8)
         before = model.get_weights()
-        TrainStep(model, optimizer, clip_norm=clip_norm)(groups)
+        TrainStep(model, optimizer, clip_norm=clip_norm)(parts)
         changes = [a - b for a, b in zip(model.get_weights(), before, strict=True)]
         return np.sqrt(sum(np.sum(np.square(change)) for change in changes))
 
