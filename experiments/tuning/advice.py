@@ -31,6 +31,7 @@ REDUCTION: Final = 3
 """ASHA: of the trials that come to a rung this part goes on, and rungs are so many times apart."""
 
 _ATTEMPTS: Final = 20
+_DIGITS: Final = 4
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Advice:
     @property
     def flags(self) -> Mapping[str, int | float] | None:
         """What to try; None if all there is was tried."""
-        return None if self._trial is None else self._trial.params
+        return None if self._trial is None else self._flags(self._trial)
 
     def should_prune(self, epoch: int, cosine: float) -> bool:
         """Whether to give the trial up, with its cosine after one epoch more, each told once."""
@@ -106,13 +107,20 @@ class Advice:
         for attempt in range(_ATTEMPTS):
             self._study.sampler = self._sampler(len(tried), attempt)
             trial = self._study.ask(self._distributions)
-            if trial.params not in tried:
+            if self._flags(trial) not in tried:
                 return trial
             self._study.tell(trial, state=TrialState.FAIL)
         if self._space.size is None:
             return None
         left = [flags for flags in self._combinations() if flags not in tried]
         return self._ask_for(left[_seed(self._strategy, len(tried)) % len(left)])
+
+    def _flags(self, trial: optuna.Trial) -> dict[str, int | float]:
+        """What a trial was given, of a range without digits that nobody would type."""
+        return {
+            dimension.flag: _rounded(trial.params[dimension.flag], dimension)
+            for dimension in self._space.dimensions
+        }
 
     def _ask_for(self, flags: Mapping[str, int | float]) -> optuna.Trial:
         self._study.enqueue_trial(dict(flags))
@@ -140,6 +148,13 @@ class Advice:
 def _reported(trial: optuna.Trial, epoch: int, cosine: float) -> bool:
     trial.report(cosine, epoch)
     return trial.should_prune()
+
+
+def _rounded(value: int | float, dimension: Dimension) -> int | float:
+    if not dimension.is_range or dimension.is_whole:
+        return value
+    low, high = dimension.values
+    return min(max(float(f"{value:.{_DIGITS}g}"), low), high)
 
 
 def _seed(strategy: Strategy, *numbers: int) -> int:

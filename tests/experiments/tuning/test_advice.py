@@ -76,6 +76,15 @@ def test_random_trials_spread_over_orders_of_magnitude():
     assert 3 <= counts.min() <= counts.max() <= 20
 
 
+def test_values_of_a_range_are_in_it_and_short():
+    space = parse_space(["learning_rate=0.00123456..0.00123476", "clip_norm=1..9.87654"])
+    trials = make_trials(space, Strategy("tpe"), 15, cosines_of=lambda flags: [flags["clip_norm"]])
+    for trial in trials:
+        assert 0.00123456 <= trial.flags["learning_rate"] <= 0.00123476
+        assert 1 <= trial.flags["clip_norm"] <= 9.87654
+        assert len(str(trial.flags["clip_norm"])) <= len("9.876")
+
+
 def test_tpe_learns():
     """After ten trials at random; and it keeps away from where they fail."""
     space = parse_space(RANGES)
