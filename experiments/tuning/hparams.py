@@ -8,6 +8,7 @@ from typing import Final
 import tensorflow as tf
 from tensorboard.plugins.hparams import api
 
+from cosernn_tf.summaries.formats import write_hparams as write_row
 from experiments.tuning.report import figures_of
 from experiments.tuning.space import Dimension, Space
 from experiments.tuning.trials import Trial
@@ -28,12 +29,8 @@ def write_hparams(folder: Path, space: Space, trials: Sequence[Trial]) -> None:
         )
     writer.close()
     for trial in trials:
-        writer = tf.summary.create_file_writer(str(folder / trial.name))
-        with writer.as_default():
-            api.hparams({**trial.flags, "state": str(trial.state)}, trial_id=trial.name)
-            for name, value in figures_of(trial).items():
-                tf.summary.scalar(name, value, step=0)
-        writer.close()
+        flags = {**trial.flags, "state": str(trial.state)}
+        write_row(folder / trial.name, flags, figures_of(trial), name=trial.name)
 
 
 def _domain(dimension: Dimension) -> api.Domain:

@@ -34,6 +34,8 @@ _STYLE: Final = {
 }
 _PANEL: Final = (3.4, 3.2)
 _SIZE: Final = (6.4, 3.8)
+_ROOM: Final = 0.12
+"""Beside the lowest and the highest value, as a share of the way between them."""
 _COSINE: Final = "validation cosine"
 
 
@@ -91,15 +93,20 @@ def _cosine(trial: Trial) -> float:
 
 
 def _scale(axes: Axes, dimension: Dimension) -> None:
-    if min(dimension.values) > 0:
+    """All that is searched is in view, tried or not."""
+    low, high = min(dimension.values), max(dimension.values)
+    if low > 0:
         axes.set_xscale("log")
-    if dimension.is_range:
-        axes.xaxis.set_major_locator(LogLocator())
+        room = max(high / low, 2) ** _ROOM
+        axes.set_xlim(low / room, high * room)
     else:
-        axes.xaxis.set_major_locator(FixedLocator(list(dimension.values)))
-        axes.xaxis.set_minor_locator(NullLocator())
+        room = (high - low) * _ROOM or 1
+        axes.set_xlim(low - room, high + room)
+    axes.xaxis.set_major_locator(
+        LogLocator(subs=(1, 3)) if dimension.is_range else FixedLocator(list(dimension.values))
+    )
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.margins(x=0.15)
 
 
 def _trials(axes: Axes, trials: Sequence[Trial]) -> None:

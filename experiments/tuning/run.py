@@ -45,7 +45,10 @@ def _report(study: Study) -> None:
     text = write_tables(study, trials)
     write_plots(folder / PLOTS, study.plan.space, trials)
     write_hparams(folder / TENSORBOARD, study.plan.space, trials)
-    print(f"\n{text}\nWritten to {folder}; to look at it: tensorboard --logdir {folder}")
+    print(
+        f"\n{text}\nWritten to {folder}. In TensorBoard, --logdir {folder / TENSORBOARD} shows the "
+        f"tab HParams, --logdir {folder / 'runs'} the epochs of all trials."
+    )
     if best_of(trials) is None:
         raise UserError(f"no trial of {folder} was trained to its end: the table says what was")
     print(

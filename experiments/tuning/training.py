@@ -94,6 +94,7 @@ def _train(run: TrialRun, watch: _Watch) -> str | None:
         tail = _Tail(process.stderr)
         while process.poll() is None:
             if watch.pruned_after() is not None:
+                tail.hush()
                 break
             try:
                 process.wait(timeout=_SECONDS_BETWEEN_LOOKS)
@@ -116,8 +117,13 @@ class _Tail:
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._end = b""
+        self._is_shown = True
         self._thread = threading.Thread(target=self._copy, daemon=True)
         self._thread.start()
+
+    def hush(self) -> None:
+        """Shows no more: what a training says that is stopped would read as a failure."""
+        self._is_shown = False
 
     def message(self, code: int) -> str:
         """The line for people, else the last one, else the exit code; of a process that ended."""
@@ -132,4 +138,5 @@ class _Tail:
     def _copy(self) -> None:
         while chunk := os.read(self._stream.fileno(), _TAIL):
             self._end = (self._end + chunk)[-_TAIL:]
-            os.write(2, chunk)
+            if self._is_shown:
+                os.write(2, chunk)
