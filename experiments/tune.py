@@ -2,8 +2,7 @@
 
     python -m experiments.tune --search=learning_rate=0.001,0.0005 --search=batch_size=4,8,16
     python -m experiments.tune --model=jodie --sampler=tpe --trials=12 --pruner=median
-    python -m experiments.tune --study=wide --sampler=tpe --trials=40 \
-      --search=learning_rate=0.0001..0.01 --search=lstm_units=50..400
+    python -m experiments.tune --study=wide --sampler=tpe --trials=40 --search=lstm_units=50..400
 
 Without --search, the paper's grids of λ, d and m, which are for a log of the paper's size. Each
 trial is a run of `cosernn_tf.train` in `<workspace>/tuning/<study>/runs/`, judged by its best

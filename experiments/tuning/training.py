@@ -1,6 +1,7 @@
 """A trial: a run of `cosernn_tf.train`, watched epoch by epoch."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -44,22 +45,19 @@ def train(run: TrialRun, advice: Advice) -> Trial:
     Raises:
         UserError: Training was refused, or stopped from outside.
     """
-    assert advice.flags is not None
+    number, flags = run.number, advice.flags
+    assert flags is not None
     watch = _Watch(run.path, advice)
-    error = None
-    if watch.pruned_after() is None:
-        error = _train(run, watch)
+    error = _train(run, watch) if watch.pruned_after() is None else None
     history = read_history(run.path)
     # Whether it was stopped in time or ran on meanwhile, it is pruned after the same epoch.
     epoch = watch.pruned_after()
     if epoch is not None:
-        return history.until(epoch).trial(run.number, advice.flags, State.PRUNED)
-    trial = history.trial(run.number, advice.flags, State.FAILED if error else State.FINISHED)
-    if error is None and trial.cosine is None:
+        return history.until(epoch).trial(number, flags, State.PRUNED)
+    if error is None and not any(map(math.isfinite, history.cosines)):
         error = "no validation cosine is finite"
-    if error is None:
-        return trial
-    return history.trial(run.number, advice.flags, State.FAILED, error=error)
+    state = State.FINISHED if error is None else State.FAILED
+    return history.trial(number, flags, state, error=error)
 
 
 class _Watch:
