@@ -170,9 +170,9 @@ def test_packed_batches_have_each_session_once_step_by_step(table, data):
     windows = evaluation_windows(
         table, first=split_of(table).test_start, before=None, max_sessions=40
     )
-    _, rows = np.unique(windows.lengths, return_index=True)
-    assert len(rows) >= 4
-    windows = windows.take(rows[[2, 0, -1, 1]])
+    _, firsts = np.unique(windows.lengths, return_index=True)
+    assert len(firsts) >= 4
+    windows = windows.take(firsts[[2, 0, -1, 1]])
     batch = pack_batch(data, windows)
     longest_first = sorted(range(4), key=lambda number: -windows.lengths[number])
     places = [

@@ -15,7 +15,7 @@ from cosernn_tf.prediction import Predictor
 from cosernn_tf.schema import MODEL_INPUTS, SESSION_FEATURES, Per
 from cosernn_tf.table import SessionTable
 from cosernn_tf.training.step import TrainStep
-from cosernn_tf.windows import Batch, SequenceData, make_batch, sequence_data
+from cosernn_tf.windows import Batch, PackedBatch, SequenceData, make_batch, sequence_data
 from tests.cosernn_tf.models import oracle
 from tests.cosernn_tf.models.conftest import call, whole_users
 from tests.workspaces import random_embeddings
@@ -116,11 +116,11 @@ def gradients(model: keras.Model, batch: Batch) -> list[np.ndarray]:
     return [tf.convert_to_tensor(g).numpy() for g in tape.gradient(loss, variables)]
 
 
-def step_gradients(model: keras.Model, groups: list[Batch]) -> list[np.ndarray]:
-    """The same as training takes them: compiled, in groups; the weights stay as they are."""
+def step_gradients(model: keras.Model, parts: list[PackedBatch]) -> list[np.ndarray]:
+    """The same as training takes them: compiled, packed, in parts; the weights stay as they are."""
     variables = list(oracle.variables_of(model).values())
     before = [variable.numpy() for variable in variables]
-    TrainStep(model, keras.optimizers.SGD(1.0), clip_norm=0.0)(groups)
+    TrainStep(model, keras.optimizers.SGD(1.0), clip_norm=0.0)(parts)
     after = [variable.numpy() for variable in variables]
     for variable, values in zip(variables, before, strict=True):
         variable.assign(values)

@@ -9,7 +9,7 @@ import pytest
 from cosernn_tf.models import create
 from cosernn_tf.models.base import ATTENTION, PREDICTION, cosine_loss_sum
 from cosernn_tf.schema import FEATURES, MODEL_INPUTS, PATHWAYS
-from cosernn_tf.windows import SequenceData, group_by_length, make_batch
+from cosernn_tf.windows import SequenceData, make_batch, pack_batch, split_by_rows
 from tests.cosernn_tf.models import oracle
 from tests.cosernn_tf.models.checks import (
     assert_causal,
@@ -79,10 +79,10 @@ def test_gradients_are_the_finite_differences_of_the_oracle(default, table, data
     found = gradients(model, batch)
     assert all(np.abs(gradient).max() > 1e-5 for gradient in found)
     assert_gradient_of_oracle(model, default, DATA, batch, found)
-    # As training takes it, compiled and in groups.
-    groups = [make_batch(data, group) for group in group_by_length(windows, step_rows=0)]
-    assert len(groups) > 1
-    for ours, theirs in zip(step_gradients(model, groups), found, strict=True):
+    # As training takes it, compiled, packed and in parts.
+    parts = [pack_batch(data, part) for part in split_by_rows(windows, max_rows=20)]
+    assert [len(part.active) > 1 and part.active[0] for part in parts] == [2, 1]
+    for ours, theirs in zip(step_gradients(model, parts), found, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-6 * max(1.0, np.abs(theirs).max()))
 
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from cosernn_tf.evaluation.scores import score_sessions
 from cosernn_tf.features import embed_sessions
 from cosernn_tf.models.base import PREDICTION, inputs_of
+from cosernn_tf.models.packing import Packing, packed
 from cosernn_tf.prediction import Predictor
 from cosernn_tf.training.checkpoints import Checkpoints
 from cosernn_tf.training.step import TrainStep
@@ -142,9 +143,9 @@ def test_gradient_norms_are_those_of_a_fresh_tape(feed, events):
     model = new_model(feed)
     step = TrainStep(model, keras.optimizers.Adam(CONFIG.learning_rate), clip_norm=0.0)
     batches = (
-        groups
+        parts
         for epoch in range(1, 16)
-        for groups in feed.training_batches(
+        for parts in feed.training_batches(
             epoch=epoch,
             batch_size=CONFIG.batch_size,
             max_sessions=CONFIG.max_sessions,
@@ -153,21 +154,11 @@ def test_gradient_norms_are_those_of_a_fresh_tape(feed, events):
     )
     for _ in range(2 * STEPS_APART - 1):
         step(next(batches))
-    groups = next(batches)
-    with tf.GradientTape() as tape:
-        losses = tf.concat(
-            [
-                1.0
-                - tf.reduce_sum(
-                    model({name: group.inputs[name] for name in inputs_of(model)})[PREDICTION]
-                    * group.target,
-                    axis=-1,
-                )[group.weight == 1.0]
-                for group in groups
-            ],
-            axis=0,
-        )
-        loss = tf.reduce_mean(losses)
+    (part,) = next(batches)
+    with tf.GradientTape() as tape, packed(Packing.of(part.active)):
+        outputs = model({name: part.inputs[name] for name in inputs_of(model)})
+        cosines = tf.reduce_sum(outputs[PREDICTION] * part.target, axis=-1)
+        loss = tf.reduce_mean(1.0 - cosines[part.weight == 1.0])
     gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
     squares: dict[str, float] = {}
     for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
