@@ -102,7 +102,7 @@ def test_recommendations_of_a_moment_rest_on_what_was_before(workspaces, model):
     for ours, theirs in zip(answers[:half], answers[half:], strict=True):
         assert ours.earlier_sessions == theirs.earlier_sessions > 20
         assert [t.track_id for t in ours.tracks] == [t.track_id for t in theirs.tracks]
-        scores = [[track.score for track in answer.tracks] for answer in (ours, theirs)]
-        np.testing.assert_allclose(*scores, atol=1e-6)
+        found, expected = ([t.score for t in answer.tracks] for answer in (ours, theirs))
+        np.testing.assert_allclose(found, expected, atol=1e-6)
     # A later moment, or another user, is another answer.
     assert len({answer.tracks[0].score for answer in answers[:half]}) == half
