@@ -168,6 +168,23 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class CheckpointConfig:
+    """When a run is saved within an epoch, beside at its end; no part of what a run is."""
+
+    steps: int = 0
+    """Batches from one checkpoint to the next; 0: by time alone."""
+    minutes: float = 10.0
+    """From one checkpoint to the next; 0: by batches alone."""
+
+    def __post_init__(self) -> None:
+        require(self.steps >= 0, f"--checkpoint_steps={self.steps} must be 0 or above")
+        require(
+            0 <= self.minutes < math.inf,
+            f"--checkpoint_minutes={self.minutes} must be 0 or above, and finite",
+        )
+
+
+@dataclass(frozen=True)
 class EmbeddingConfig:
     """Track embeddings by word2vec, continuous bag of words (§3.2)."""
 

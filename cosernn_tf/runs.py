@@ -1,6 +1,7 @@
 """Run directories: what identifies a run, when it is finished, and what it refuses."""
 
 import contextlib
+import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from typing import Any, Final
 from cosernn_tf.config import TrainConfig, canonical_json
 from cosernn_tf.errors import UserError
 from cosernn_tf.tracks import TrackEmbeddings
+from cosernn_tf.whole_files import write_text
 from cosernn_tf.workspace import SUCCESS, SessionsDirectory
 
 CONFIG: Final = "config.json"
@@ -18,6 +20,10 @@ FLAGFILE: Final = "flags.txt"
 HISTORY: Final = "history.json"
 INDEX: Final = "index"
 EXPORT: Final = "export"
+DIVERGED: Final = "diverged.txt"
+"""Why training was stopped for good."""
+
+_LOCK: Final = ".lock"
 
 
 @dataclass(frozen=True)
@@ -43,51 +49,115 @@ class RunIdentity:
 
 
 @contextlib.contextmanager
-def training_run(run: Path, identity: RunIdentity, *, overwrite: bool) -> Iterator[bool]:
-    """Makes or re-enters a run directory; the block trains in it.
+def training_run(run: Path, identity: RunIdentity, *, overwrite: bool) -> Iterator[Path | None]:
+    """Makes or re-enters the directory of a run; the block trains in it.
 
-    A run that is overwritten is kept beside it, and put back if the block raises. Unfinished, a run
-    that is not overwritten stays, to be re-entered.
+    If the block raises, or the process is killed, the directory stays, to be re-entered with the
+    same identity. With `overwrite` it is another one, which takes the run's place when the block is
+    through: until then an older run is as it was.
 
     Yields:
-        Whether there is something to train: False if the same run is finished already.
+        Where to train, or None if there is nothing left to do.
 
     Raises:
-        UserError: The directory holds a run with other flags or data, and not `overwrite`.
+        UserError: The directory holds a run with other flags or data, and not `overwrite`; or one
+            that has diverged; or another process trains in it.
     """
-    if run.exists() and not (run / CONFIG).is_file() and any(run.iterdir()):
+    if run.exists() and not (run / CONFIG).is_file() and any(run.glob("[!.]*")):
         raise UserError(f"{run} is no run (it has no {CONFIG}): choose another --run")
-    stored = None if overwrite else _stored(run)
     wanted = json.loads(canonical_json(identity.to_dict()))
+    attempt = _hidden(run, "attempts")
+    if not overwrite and not run.exists() and is_finished(attempt):
+        _put_in_place(attempt, run)
+    folder = attempt if overwrite else run
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        if not overwrite:
+            _require_equal(run, wanted)
+        elif not _is_equal(folder, wanted):
+            _clear(folder)
+        if not is_finished(folder):
+            _require_no_divergence(folder)
+            for leftover in filter(Path.is_file, folder.glob(".*.*")):
+                leftover.unlink()  # of a file that a killed process was writing
+            write_text(folder / CONFIG, canonical_json(wanted))
+            yield folder
+            (folder / SUCCESS).touch()
+        else:
+            yield None
+    if overwrite:
+        _put_in_place(attempt, run)
+
+
+def _hidden(run: Path, what: str) -> Path:
+    """A directory of the same name, on the same file system."""
+    return run.parent / f".{what}" / run.name
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keeps other processes out of the folder, where its file system has locks."""
+    path = folder / _LOCK
+    with path.open("ab") as file:
+        with contextlib.suppress(OSError):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(
+                    f"another process trains in {folder}: wait for it, or choose another --run"
+                ) from error
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _require_equal(run: Path, wanted: Mapping[str, Any]) -> None:
+    stored = _stored(run)
     if stored is not None and stored != wanted:
         differences = ", ".join(_differences(stored, wanted))
         raise UserError(
             f"{run} holds a run that differs in {differences}: choose another --run, or give "
             "--overwrite to replace it"
         )
-    replaced = run.parent / f".{run.name}.replaced"
-    if is_finished(run):
-        shutil.rmtree(replaced, ignore_errors=True)
-    if overwrite and run.exists():
-        # With both there, what is in `run` is the attempt of a process that was killed.
-        if replaced.exists():
-            shutil.rmtree(run)
-        else:
-            run.rename(replaced)
-    if is_finished(run):
-        yield False
-        return
-    run.mkdir(parents=True, exist_ok=True)
-    (run / CONFIG).write_text(canonical_json(identity.to_dict()), encoding="utf-8")
+
+
+def _is_equal(run: Path, wanted: Mapping[str, Any]) -> bool:
     try:
-        yield True
-    except BaseException:
-        if overwrite and replaced.exists():
-            shutil.rmtree(run)
-            replaced.rename(run)
-        raise
-    (run / SUCCESS).touch()
+        return _stored(run) == wanted
+    except UserError:
+        return False
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != _LOCK:
+            path.unlink()
+
+
+def _require_no_divergence(run: Path) -> None:
+    path = run / DIVERGED
+    if path.is_file():
+        raise UserError(
+            f"the same flags would lead to the same again (remove {path} to try nonetheless): "
+            f"{path.read_text(encoding='utf-8')}"
+        )
+
+
+def _put_in_place(attempt: Path, run: Path) -> None:
+    """Makes a finished attempt the run; killed on the way, `training_run` brings it to its end."""
+    replaced = _hidden(run, "replaced")
     shutil.rmtree(replaced, ignore_errors=True)
+    if run.exists():
+        replaced.parent.mkdir(exist_ok=True)
+        run.rename(replaced)
+    attempt.rename(run)
+    shutil.rmtree(replaced, ignore_errors=True)
+    for parent in (attempt.parent, replaced.parent):
+        with contextlib.suppress(OSError):  # others are there
+            parent.rmdir()
 
 
 def is_finished(run: Path) -> bool:

@@ -11,11 +11,19 @@ from pathlib import Path
 from absl import flags
 
 from cosernn_tf import cli
-from cosernn_tf.config import MODEL_NAMES, PRECISIONS, ModelConfig, TrainConfig, check_run_name
+from cosernn_tf.config import (
+    MODEL_NAMES,
+    PRECISIONS,
+    CheckpointConfig,
+    ModelConfig,
+    TrainConfig,
+    check_run_name,
+)
 from cosernn_tf.playlists import FORMATS
 from cosernn_tf.schema import FEATURES, PATHWAYS
 
 _DEFAULT = TrainConfig()
+_DEFAULT_CHECKPOINTS = CheckpointConfig()
 flags.declare_key_flag("workspace")
 _MODEL = flags.DEFINE_string(
     "model", _DEFAULT.model.name, f"Which model to train: {', '.join(MODEL_NAMES)}."
@@ -70,6 +78,18 @@ _PRECISION = flags.DEFINE_string(
     f"What the model computes in, of {', '.join(PRECISIONS)}; weights, the fusion, the loss and "
     "what is predicted are float32 in each. The last two are for GPUs.",
 )
+_CHECKPOINT_STEPS = flags.DEFINE_integer(
+    "checkpoint_steps",
+    _DEFAULT_CHECKPOINTS.steps,
+    "Batches after which a checkpoint is written within an epoch; 0: not by batches. It has no "
+    "influence on the weights.",
+)
+_CHECKPOINT_MINUTES = flags.DEFINE_float(
+    "checkpoint_minutes",
+    _DEFAULT_CHECKPOINTS.minutes,
+    "Minutes after which a checkpoint is written within an epoch; 0: not by time. It has no "
+    "influence on the weights.",
+)
 _RUN = flags.DEFINE_string("run", None, "Name of the run's directory; the model's by default.")
 _PLAYLISTS = flags.DEFINE_string(
     "playlists",
@@ -85,7 +105,10 @@ _PLAYLISTS_FORMAT = flags.DEFINE_enum(
     "jsonl: JSON Lines (may be gzip); mpd: slices of the Million Playlist Dataset.",
 )
 _OVERWRITE = flags.DEFINE_boolean(
-    "overwrite", False, "Train again, and replace the run of that name once that has succeeded."
+    "overwrite",
+    False,
+    "Train again, and replace the run of that name once that has succeeded. Interrupted, the same "
+    "command goes on with what it had begun.",
 )
 
 
@@ -107,6 +130,7 @@ def main(_: list[str]) -> None:
         seed=_SEED.value,
         precision=_PRECISION.value,
     )
+    checkpoints = CheckpointConfig(steps=_CHECKPOINT_STEPS.value, minutes=_CHECKPOINT_MINUTES.value)
     run = check_run_name(_RUN.value or config.model.name)
     # Heavy imports follow the checks: a bad flag is refused at once.
     from cosernn_tf.workspace import Workspace, open_sessions
@@ -119,6 +143,7 @@ def main(_: list[str]) -> None:
         workspace,
         config,
         run=run,
+        checkpoints=checkpoints,
         playlists=Path(_PLAYLISTS.value) if _PLAYLISTS.value else None,
         playlists_format=_PLAYLISTS_FORMAT.value,
         overwrite=_OVERWRITE.value,

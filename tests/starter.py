@@ -81,8 +81,11 @@ class Started:
         os.killpg(self.pid, number)
         return self.wait()
 
-    def wait(self) -> Result:
+    def go_on(self) -> None:
         os.killpg(self.pid, signal.SIGCONT)
+
+    def wait(self) -> Result:
+        self.go_on()
         code = int(self.starter.ask({"wait": self.pid}))
         texts = [Path(self.output + name).read_text("utf-8") for name in ("stdout", "stderr")]
         return Result(code, *texts)

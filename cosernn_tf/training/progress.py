@@ -63,6 +63,13 @@ class Progress:
         """The first epoch with the highest validation cosine."""
         return max(self.history, key=lambda epoch: epoch.validation_cosine, default=None)
 
+    @property
+    def moment(self) -> str:
+        """As people say it."""
+        if self.under_way.batches:
+            return f"in epoch {self.epoch + 1} after batch {self.under_way.batches}"
+        return f"after epoch {self.epoch}" if self.epoch else "before epoch 1"
+
     def finish(self, result: EpochResult) -> "Progress":
         """With the epoch under way as one more of the history."""
         return Progress((*self.history, result))

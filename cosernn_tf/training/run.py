@@ -1,5 +1,8 @@
 """A training run from a workspace: track embeddings, model, exports, index."""
 
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +10,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from cosernn_tf.config import EmbeddingConfig, TrainConfig
+from cosernn_tf.config import CheckpointConfig, EmbeddingConfig, TrainConfig
 from cosernn_tf.embedding import embed_tracks, playlists_sha256
 from cosernn_tf.errors import UserError
 from cosernn_tf.models import create
@@ -16,11 +19,14 @@ from cosernn_tf.playlists import FORMATS
 from cosernn_tf.prediction import input_signature
 from cosernn_tf.retrieval.held_out import held_out_predictions
 from cosernn_tf.retrieval.index import build_index
-from cosernn_tf.runs import EXPORT, FLAGFILE, INDEX, RunIdentity, training_run
+from cosernn_tf.runs import DIVERGED, EXPORT, FLAGFILE, INDEX, RunIdentity, training_run
+from cosernn_tf.staging import DISK_TROUBLES
 from cosernn_tf.tracks import TrackEmbeddings, load_track_embeddings
 from cosernn_tf.training.devices import precision
+from cosernn_tf.training.divergence import DivergenceError
 from cosernn_tf.training.feed import Feed
 from cosernn_tf.training.loop import Trainer
+from cosernn_tf.whole_files import write_text
 from cosernn_tf.workspace import SUCCESS, SessionsDirectory, Workspace, open_sessions
 
 
@@ -29,6 +35,7 @@ def train_run(
     config: TrainConfig,
     *,
     run: str,
+    checkpoints: CheckpointConfig | None = None,
     playlists: Path | None = None,
     playlists_format: str = FORMATS[0],
     overwrite: bool = False,
@@ -39,6 +46,7 @@ def train_run(
         workspace: Has session sequences; track embeddings are made if it has none.
         config: Of the model and its training.
         run: Name of the run directory.
+        checkpoints: When there are to be checkpoints within an epoch; by default now and then.
         playlists: For the track embeddings, if they have to be made.
         playlists_format: One of `playlists.FORMATS`.
         overwrite: Whether a run of that name may be replaced.
@@ -47,7 +55,8 @@ def train_run(
         The run directory.
 
     Raises:
-        UserError: No session sequences, a run with other flags or data, a loss that is not finite.
+        UserError: No session sequences, a run with other flags or data, a loss that is not finite
+            or far above what it was, a full disk.
     """
     sessions = open_sessions(workspace.sessions)
     embeddings = ensure_track_embeddings(
@@ -55,18 +64,38 @@ def train_run(
     )
     path = workspace.run(run)
     identity = RunIdentity.of(config, sessions, embeddings)
-    with training_run(path, identity, overwrite=overwrite) as is_new:
-        if is_new:
-            _train(path, config, sessions, embeddings)
-        else:
+    with training_run(path, identity, overwrite=overwrite) as folder:
+        if folder is None:
             logging.info("%s is finished and has the same flags and data: left as it is", path)
+        else:
+            with _disk_troubles_told(folder):
+                _train(folder, config, sessions, embeddings, checkpoints)
     return path
 
 
+@contextlib.contextmanager
+def _disk_troubles_told(run: Path) -> Iterator[None]:
+    """Libraries have them as errors of their own, which say what the system says."""
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        for number, reason in DISK_TROUBLES.items():
+            if getattr(error, "errno", None) == number or os.strerror(number) in str(error):
+                raise UserError(
+                    f"{run} could not be written: {reason}; the last checkpoint is as it was, "
+                    "and the same command goes on from there"
+                ) from error
+        raise
+
+
 def _train(
-    run: Path, config: TrainConfig, sessions: SessionsDirectory, embeddings: TrackEmbeddings
+    run: Path,
+    config: TrainConfig,
+    sessions: SessionsDirectory,
+    embeddings: TrackEmbeddings,
+    checkpoints: CheckpointConfig | None,
 ) -> None:
-    (run / FLAGFILE).write_text(config.to_flags(), encoding="utf-8")
+    write_text(run / FLAGFILE, config.to_flags())
     keras.utils.set_random_seed(config.seed)
     # Else the order of sums depends on threads, on a GPU above all.
     tf.config.experimental.enable_op_determinism()
@@ -80,7 +109,11 @@ def _train(
         run,
         run.parent,
     )
-    history = Trainer(model, feed, config, run).train()
+    try:
+        history = Trainer(model, feed, config, run, checkpoints=checkpoints).train()
+    except DivergenceError as error:
+        write_text(run / DIVERGED, f"{error}\n")
+        raise
     best = max(history, key=lambda epoch: epoch.validation_cosine)
     model.save(run / MODEL_FILE)
     export(model, run / EXPORT)

@@ -24,7 +24,8 @@ class StepResult:
     """β̂; 0 of a model that has no attention."""
     pairs: int
     gradient_norms: tf.Tensor | None = None
-    """(variables,) of the gradient of the mean, before it is clipped; None if no step was taken."""
+    """(variables,) of the gradient of the mean, before it is clipped; None if there is none.
+    No step was taken if they are not finite."""
 
 
 class TrainStep:
@@ -57,13 +58,14 @@ class TrainStep:
                 tf.TensorSpec((), tf.float32),
             ],
         )
+        self._norms = tf.function(self._norms_eagerly, input_signature=[])
         self._apply = tf.function(self._apply_eagerly, input_signature=[])
 
     def __call__(self, parts: Sequence[PackedBatch]) -> StepResult:
         """Takes one step.
 
-        A batch without a pair takes none, nor does one whose loss is not finite: no step may follow
-        on that.
+        A batch without a pair takes none, nor does one whose loss or gradient is not finite: no
+        step may follow on that.
         """
         pairs = int(sum(np.count_nonzero(part.weight) for part in parts))
         loss = attention = 0.0
@@ -75,10 +77,18 @@ class TrainStep:
             loss += float(sums[0])
             attention += float(sums[1])
         # Without a pair there is no gradient, and Adam would still move on its momentum.
-        norms = None
-        if pairs and np.isfinite(loss):
-            norms = self._apply()
+        norms = self._take_step() if pairs and np.isfinite(loss) else None
         return StepResult(loss, attention, pairs, norms)
+
+    def _take_step(self) -> tf.Tensor | None:
+        """Along a gradient that is finite; gives its norms."""
+        norms = self._norms()
+        is_finite = np.isfinite(norms).all()
+        # An optimizer that scales the loss leaves others out itself, and scales less from then on.
+        expects_others = isinstance(self._optimizer, keras.optimizers.LossScaleOptimizer)
+        if is_finite or expects_others:
+            self._apply()
+        return norms if is_finite or not expects_others else None
 
     @property
     def traces(self) -> int:
@@ -106,14 +116,15 @@ class TrainStep:
             attention = tf.reduce_sum(weight * outputs[ATTENTION][..., 0])
         return loss, attention
 
-    def _apply_eagerly(self) -> tf.Tensor:
+    def _norms_eagerly(self) -> tf.Tensor:
+        norms = tf.stack([tf.norm(total) for total in self._gradients])
+        return norms / self._optimizer.scale_loss(1.0)
+
+    def _apply_eagerly(self) -> None:
         gradients = [tf.convert_to_tensor(total) for total in self._gradients]
-        norms = tf.stack([tf.norm(gradient) for gradient in gradients])
-        norms /= self._optimizer.scale_loss(1.0)
         if self._clip_norm:
             clip_norm = self._optimizer.scale_loss(self._clip_norm)
             gradients, _ = tf.clip_by_global_norm(gradients, clip_norm)
         self._optimizer.apply(gradients, self._variables)
         for total in self._gradients:
             total.assign(tf.zeros_like(total))
-        return norms

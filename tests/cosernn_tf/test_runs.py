@@ -7,9 +7,16 @@ import pytest
 
 from cosernn_tf.config import ModelConfig, TrainConfig
 from cosernn_tf.errors import UserError
-from cosernn_tf.runs import RunIdentity, check_run_data, is_finished, open_run, training_run
+from cosernn_tf.runs import (
+    DIVERGED,
+    RunIdentity,
+    check_run_data,
+    is_finished,
+    open_run,
+    training_run,
+)
 from cosernn_tf.tracks import load_track_embeddings
-from cosernn_tf.workspace import open_sessions
+from cosernn_tf.workspace import SUCCESS, open_sessions
 from tests.workspaces import random_table, write_sessions, write_tracks, write_workspace
 
 CONFIG = TrainConfig(model=ModelConfig(lstm_units=6, dense_units=5))
@@ -28,19 +35,19 @@ def run(tmp_path):
 
 def train(run, identity, *, overwrite=False, content="weights"):
     """Whether there was something to train."""
-    with training_run(run, identity, overwrite=overwrite) as is_new:
-        if is_new:
-            (run / "model").write_text(content)
-    return is_new
+    with training_run(run, identity, overwrite=overwrite) as folder:
+        if folder is not None:
+            (folder / "model").write_text(content)
+    return folder is not None
 
 
 def attempt(run, identity, *, overwrite=False, error=StopError):
     """Trains until half of the model is written."""
 
     def train_half():
-        with training_run(run, identity, overwrite=overwrite) as is_new:
-            assert is_new
-            (run / "model").write_text("half")
+        with training_run(run, identity, overwrite=overwrite) as folder:
+            assert folder is not None
+            (folder / "model").write_text("half")
             raise error
 
     with pytest.raises(error):
@@ -88,9 +95,44 @@ def test_a_configuration_that_cannot_be_read_is_named(run, content):
 def test_an_interrupted_run_is_entered_again(run):
     attempt(run, IDENTITY)
     assert not is_finished(run)
-    with training_run(run, IDENTITY, overwrite=False) as is_new:
-        assert is_new
+    (run / ".config.json.1f2e").touch()  # as of a process that was killed
+    with training_run(run, IDENTITY, overwrite=False) as folder:
+        assert folder == run
         assert (run / "model").read_text() == "half"
+        assert names(run) == [".lock", "config.json", "model"]
+    assert names(run) == ["_SUCCESS", "config.json", "model"]
+
+
+def test_two_processes_do_not_train_in_one_directory(run):
+    for overwrite in (False, True):
+        with training_run(run, IDENTITY, overwrite=overwrite) as folder:
+            assert folder is not None
+            (folder / "model").write_text("half")
+            with (
+                pytest.raises(UserError, match=r"another process trains in .*mine: wait"),
+                training_run(run, IDENTITY, overwrite=overwrite),
+            ):
+                pytest.fail("entered")
+            assert (folder / "model").read_text() == "half"
+    assert open_run(run) == CONFIG
+
+
+def test_a_run_that_has_diverged_is_not_tried_again(run):
+    attempt(run, IDENTITY)
+    (run / DIVERGED).write_text("the loss is nan in epoch 3\n")
+    with pytest.raises(
+        UserError, match=r"the same again \(remove .*diverged\.txt .*: the loss is n"
+    ):
+        train(run, IDENTITY)
+    with pytest.raises(UserError, match=r"differs in seed"):
+        train(run, OTHER)
+    assert train(run, OTHER, overwrite=True)
+    attempt(run, IDENTITY, overwrite=True)
+    (run.parent / ".attempts" / "mine" / DIVERGED).write_text("the loss is nan in epoch 3\n")
+    with pytest.raises(UserError, match=r"the same again"):
+        train(run, IDENTITY, overwrite=True)
+    (run.parent / ".attempts" / "mine" / DIVERGED).unlink()
+    assert train(run, IDENTITY, overwrite=True)
 
 
 @pytest.mark.parametrize("finished", [False, True])
@@ -140,28 +182,40 @@ def test_overwriting_replaces_the_run(run, identity):
 
 
 @pytest.mark.parametrize("error", [StopError, KeyboardInterrupt])
-def test_overwriting_that_fails_puts_the_run_back(run, error):
+def test_overwriting_that_stops_leaves_the_run_and_goes_on(run, error):
     train(run, IDENTITY)
     attempt(run, OTHER, overwrite=True, error=error)
     assert open_run(run) == CONFIG
     assert (run / "model").read_text() == "weights"
-    assert names(run.parent) == ["mine"]
-
-
-def test_overwriting_by_a_process_that_was_killed(run):
-    """It leaves its attempt in place, and the older run beside it."""
-    train(run, IDENTITY)
-    run.rename(run.parent / ".mine.replaced")
-    attempt(run, OTHER)
-    # Once more, and killed by an error this time: the older run is back.
-    attempt(run, OTHER, overwrite=True)
-    assert (run / "model").read_text() == "weights"
-    # Without the flag the attempt goes on, and drops the older run when it is done.
-    run.rename(run.parent / ".mine.replaced")
-    attempt(run, OTHER)
-    assert train(run, OTHER)
-    assert names(run.parent) == ["mine"]
+    with training_run(run, OTHER, overwrite=True) as folder:
+        assert folder is not None
+        assert (folder / "model").read_text() == "half"
+        assert folder.name == "mine"
     assert open_run(run) == OTHER.config
+    assert (run / "model").read_text() == "half"
+    assert names(run.parent) == ["mine"]
+
+
+def test_an_attempt_with_other_flags_begins_anew(run):
+    train(run, IDENTITY)
+    attempt(run, OTHER, overwrite=True)
+    with training_run(run, IDENTITY, overwrite=True) as folder:
+        assert folder is not None
+        assert names(folder) == [".lock", "config.json"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_process_that_is_killed_between_two_names(run, overwrite):
+    """The older run has lost its own, and the finished attempt has not got it."""
+    train(run, IDENTITY)
+    attempt(run, OTHER, overwrite=True)
+    (run.parent / ".attempts" / "mine" / SUCCESS).touch()
+    (run.parent / ".replaced").mkdir()
+    run.rename(run.parent / ".replaced" / "mine")
+    assert not train(run, OTHER, overwrite=overwrite)
+    assert open_run(run) == OTHER.config
+    assert (run / "model").read_text() == "half"
+    assert names(run.parent) == ["mine"]
 
 
 def test_a_configuration_that_is_damaged(run):
@@ -178,7 +232,7 @@ def test_runs_that_cannot_be_opened(run):
     with pytest.raises(UserError, match=r"run 'mine' does not exist in .* \(there is none\)"):
         open_run(run)
     train(run.parent / "a", IDENTITY)
-    (run.parent / ".a.replaced").mkdir()
+    (run.parent / ".attempts").mkdir()
     with pytest.raises(UserError, match=r"run 'mine' does not exist in .* \(there are a\)"):
         open_run(run)
     attempt(run, IDENTITY)

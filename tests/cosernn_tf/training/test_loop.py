@@ -11,6 +11,7 @@ from cosernn_tf.config import MODEL_NAMES, ModelConfig
 from cosernn_tf.errors import UserError
 from cosernn_tf.prediction import Predictor
 from cosernn_tf.schema import USER_UNKNOWN
+from cosernn_tf.training.divergence import DivergenceError
 from cosernn_tf.training.feed import Feed
 from cosernn_tf.training.validation import validate
 from cosernn_tf.workspace import Workspace
@@ -115,10 +116,13 @@ def test_two_runs_with_one_seed_are_equal_even_if_one_is_interrupted(
         trainer.train()
     assert not np.array_equal(stopped.weights[0].numpy(), model.weights[0].numpy())
     assert len(json.loads((run / "history.json").read_text())) == 2
+    stopped_at = trainer.progress
+    assert (stopped_at.epoch, stopped_at.under_way.batches) == (2, 2)
 
     # A fresh model of other weights, as in a new process.
     tf.random.set_seed(5)
     resumed, trainer = make_trainer(feed, run, config)
+    assert trainer.progress == stopped_at
     assert without_times(trainer.train()) == without_times(history)
     assert_equal_weights(resumed, model)
     # Once more, there is nothing left to train.
@@ -188,11 +192,37 @@ def test_a_loss_that_is_not_finite_stops(feed, tmp_path):
     config = dataclasses.replace(CONFIG, learning_rate=1e38)
     _, trainer = make_trainer(feed, tmp_path / "run", config)
     message = (
-        r"the loss is (nan|inf) in epoch 1 of run 'run': use a lower --learning_rate than 1e\+38"
+        r"the loss is (nan|inf) in epoch 1, batch 2 of .*run, which is stopped: no epoch is "
+        r"finished.* try a lower --learning_rate than 1e\+38, or --clip_norm, with another --run"
     )
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(DivergenceError, match=message):
         trainer.train()
     assert not (tmp_path / "run" / "history.json").exists()
+
+
+class TurningFeed(Feed):
+    """What was right becomes wrong in the third epoch."""
+
+    def training_batches(self, *, epoch, **options):
+        for groups in super().training_batches(epoch=epoch, **options):
+            sign = np.float32(1 if epoch < 3 else -1)
+            yield [dataclasses.replace(group, target=sign * group.target) for group in groups]
+
+
+def test_a_loss_far_above_the_best_stops_and_keeps_the_best_weights(feed, tmp_path):
+    turning = TurningFeed(feed.sessions, feed.track_embeddings)
+    model, trainer = make_trainer(turning, tmp_path / "run")
+    message = (
+        r"the loss is 1\.\d+ on average over \d+ batches, far above the 0\.\d+ of epoch 2 in "
+        r"epoch 3, batch 7 of .*: the weights of epoch 2, the best, are in .*best\.weights\.h5; try"
+    )
+    with pytest.raises(DivergenceError, match=message):
+        trainer.train()
+    (_, best) = history = trainer.progress.history
+    assert len(json.loads((tmp_path / "run" / "history.json").read_text())) == len(history)
+    model.load_weights(tmp_path / "run" / "checkpoints" / "best.weights.h5")
+    found = validate(Predictor(model), feed, max_sessions=CONFIG.max_sessions)
+    assert found.cosine == pytest.approx(best.validation_cosine, abs=1e-7)
 
 
 def test_the_history_is_on_disk(trained):

@@ -170,3 +170,19 @@ def test_a_batch_without_a_pair_moves_nothing(model, data, windows):
         assert not np.array_equal(start, once)
         np.testing.assert_array_equal(once, twice)
         variable.assign(start)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, 1e38])
+def test_a_gradient_that_is_not_finite_does_not_reach_the_weights(model, data, windows, number):
+    """Nor one whose norm is not, though the loss is finite."""
+    before = [variable.numpy() for variable in model.trainable_variables]
+    optimizer = keras.optimizers.Adam(0.1)
+    step = TrainStep(model, optimizer, clip_norm=0.0)
+    step._gradients[1].assign(np.full(step._gradients[1].shape, number))
+    result = step([make_batch(data, windows)])
+    assert np.isfinite(result.loss)
+    assert result.gradient_norms is not None
+    assert np.isfinite(result.gradient_norms).sum() == len(before) - 1
+    for variable, values in zip(model.trainable_variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), values)
+    assert int(optimizer.iterations) == 0
