@@ -24,7 +24,7 @@ from cosernn_tf.training.progress import EpochResult, Progress
 from cosernn_tf.training.step import TrainStep
 from cosernn_tf.training.summaries import Summaries
 from cosernn_tf.training.validation import validate
-from cosernn_tf.windows import Batch
+from cosernn_tf.windows import PackedBatch
 
 
 class Trainer:
@@ -99,16 +99,16 @@ class Trainer:
             total=pairs_of_epoch, desc=description, unit=" sessions", initial=done.pairs
         ) as bar:
             before = time.perf_counter()
-            for groups in batches:
+            for parts in batches:
                 with undisturbed():
-                    before = self._train_batch(groups, since=before)
+                    before = self._train_batch(parts, since=before)
                 done = self.progress.under_way
                 bar.update(done.pairs - bar.n)
                 bar.set_postfix(loss=f"{done.loss / max(done.pairs, 1):.4f}", refresh=False)
 
-    def _train_batch(self, groups: list[Batch], *, since: float) -> float:
+    def _train_batch(self, parts: list[PackedBatch], *, since: float) -> float:
         """One step, and a checkpoint if it is time for one; gives the time at which it ended."""
-        step = self._step(groups)
+        step = self._step(parts)
         if reason := not_finite(step):
             self._diverge(reason, batch=self.progress.under_way.batches + 1)
         self._summaries.batch(step)

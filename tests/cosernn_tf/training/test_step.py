@@ -179,7 +179,7 @@ def test_a_gradient_that_is_not_finite_does_not_reach_the_weights(model, data, w
     optimizer = keras.optimizers.Adam(0.1)
     step = TrainStep(model, optimizer, clip_norm=0.0)
     step._gradients[1].assign(np.full(step._gradients[1].shape, number))
-    result = step([make_batch(data, windows)])
+    result = step([pack_batch(data, windows)])
     assert np.isfinite(result.loss)
     assert result.gradient_norms is not None
     assert np.isfinite(result.gradient_norms).sum() == len(before) - 1
