@@ -81,7 +81,8 @@ def write_layer_graph(tag: str, model: keras.Model, *, step: int) -> None:
     outputs = [[name, 0, 0] for name in model.output_names]
     description = {
         "class_name": "Functional",
-        "config": {"name": model.name, "layers": layers, "output_layers": outputs},
+        # A name would be a box around all layers, closed at first.
+        "config": {"name": "", "layers": layers, "output_layers": outputs},
     }
     metadata = tf.compat.v1.SummaryMetadata(
         plugin_data={"plugin_name": graph_metadata.PLUGIN_NAME_KERAS_MODEL, "content": b"1"}

@@ -31,7 +31,7 @@ TENSORBOARD: Final = "tensorboard"
 
 _RANKING: Final = "ranking"
 _CURVE: Final = "track_ranking"
-_GRADIENT: Final = "gradient_norm"
+_GRADIENT: Final = "step_gradient_norm"
 
 STEPS_APART: Final = 10
 """Gradient steps from one that is shown to the next."""

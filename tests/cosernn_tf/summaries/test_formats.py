@@ -88,12 +88,12 @@ def test_the_graph_of_layers(writer, tmp_path, name):
     text_format.Parse(text, found)
     edges = {(taken, node.name) for node in found.node for taken in node.input}
     expected = {
-        (f"{model.name}/{parent.operation.name}", f"{model.name}/{layer.name}")
+        (parent.operation.name, layer.name)
         for layer in model.layers
         for node in layer._inbound_nodes
         for parent in node.parent_nodes
     }
-    assert {node.name for node in found.node} == {f"{model.name}/{x.name}" for x in model.layers}
+    assert {node.name for node in found.node} == {layer.name for layer in model.layers}
     assert edges == expected
     assert len(edges) > 25
 

@@ -168,9 +168,9 @@ def test_gradient_norms_are_those_of_a_fresh_tape(feed, events):
     shown = {
         tag: float(values[2 * STEPS_APART])
         for tag, values in events["steps"].items()
-        if tag.startswith("gradient_norm/")
+        if tag.startswith("step_gradient_norm/")
     }
-    expected = {f"gradient_norm/{layer}": value**0.5 for layer, value in squares.items()}
+    expected = {f"step_gradient_norm/{layer}": value**0.5 for layer, value in squares.items()}
     assert shown == pytest.approx(expected, rel=1e-3)
     at = {tag: float(values[2 * STEPS_APART]) for tag, values in events["steps"].items()}
     assert at["step/gradient_norm"] == pytest.approx(sum(squares.values()) ** 0.5, rel=1e-3)
