@@ -10,8 +10,8 @@ from tensorboard.plugins.projector import ProjectorConfig, visualize_embeddings
 
 MAX_TRACKS: Final = 10_000
 """What TensorBoard shows of a space without sampling it once more."""
-CLUSTERS: Final = 20
-"""As many colours as an eye can tell apart."""
+CLUSTERS: Final = 10
+"""TensorBoard has as many colours for them."""
 
 _SEED: Final = 1
 _ITERATIONS: Final = 20
