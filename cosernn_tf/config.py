@@ -104,6 +104,9 @@ class ModelConfig:
 PRECISIONS: Final = ("float32", "mixed_float16", "mixed_bfloat16")
 """Of Keras: what a model computes in; weights are float32 in each."""
 
+STRATEGIES: Final = ("none", "mirrored", "multi_worker")
+"""Of `--strategy`: one device; all GPUs of this machine; those of the processes of TF_CONFIG."""
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -213,6 +216,16 @@ class EmbeddingConfig:
 def _require_seed(seed: int) -> None:
     """NumPy and Keras take 32 bits."""
     require(0 <= seed < 2**32, f"--seed={seed} must be at least 0 and below 2**32")
+
+
+def check_strategy(name: str) -> str:
+    """`name`, if it is one of `STRATEGIES`.
+
+    No part of a `TrainConfig`: where a run is computed may change when it goes on.
+    """
+    choices = ", ".join(STRATEGIES)
+    require(name in STRATEGIES, f"--strategy={name} is unknown: choose from {choices}")
+    return name
 
 
 RESERVED_RUN_NAMES: Final = frozenset(

@@ -40,6 +40,9 @@ class RunIdentity:
     ) -> "RunIdentity":
         return cls(config, sessions.sha256, embeddings.sha256)
 
+    def to_json(self) -> str:
+        return canonical_json(self.to_dict())
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "config": self.config.to_dict(),

@@ -14,10 +14,12 @@ from cosernn_tf import cli
 from cosernn_tf.config import (
     MODEL_NAMES,
     PRECISIONS,
+    STRATEGIES,
     CheckpointConfig,
     ModelConfig,
     TrainConfig,
     check_run_name,
+    check_strategy,
 )
 from cosernn_tf.playlists import FORMATS
 from cosernn_tf.schema import FEATURES, PATHWAYS
@@ -78,6 +80,13 @@ _PRECISION = flags.DEFINE_string(
     f"What the model computes in, of {', '.join(PRECISIONS)}; weights, the fusion, the loss and "
     "what is predicted are float32 in each. The last two are for GPUs.",
 )
+_STRATEGY = flags.DEFINE_string(
+    "strategy",
+    "none",
+    f"What to train on, of {', '.join(STRATEGIES)}: one device, all GPUs of this machine, or those "
+    "of all processes in TF_CONFIG. The batch is that of one device, shared out; a run may go on "
+    "with another choice.",
+)
 _CHECKPOINT_STEPS = flags.DEFINE_integer(
     "checkpoint_steps",
     _DEFAULT_CHECKPOINTS.steps,
@@ -132,6 +141,7 @@ def main(_: list[str]) -> None:
     )
     checkpoints = CheckpointConfig(steps=_CHECKPOINT_STEPS.value, minutes=_CHECKPOINT_MINUTES.value)
     run = check_run_name(_RUN.value or config.model.name)
+    strategy = check_strategy(_STRATEGY.value)
     # Heavy imports follow the checks: a bad flag is refused at once.
     from cosernn_tf.workspace import Workspace, open_sessions
 
@@ -144,6 +154,7 @@ def main(_: list[str]) -> None:
         config,
         run=run,
         checkpoints=checkpoints,
+        strategy=strategy,
         playlists=Path(_PLAYLISTS.value) if _PLAYLISTS.value else None,
         playlists_format=_PLAYLISTS_FORMAT.value,
         overwrite=_OVERWRITE.value,

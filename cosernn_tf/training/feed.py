@@ -12,6 +12,7 @@ from cosernn_tf.features import embed_sessions, previous
 from cosernn_tf.models.data_spec import DataSpec, LogStatistics
 from cosernn_tf.schema import USER_UNKNOWN
 from cosernn_tf.table import SessionTable, concatenate, in_blocks
+from cosernn_tf.training.sharing import ALL, Share
 from cosernn_tf.windows import (
     PackedBatch,
     SequenceData,
@@ -54,6 +55,7 @@ class Feed:
         *,
         inputs: Collection[str] | None = None,
         sessions_per_block: int = SESSIONS_PER_BLOCK,
+        share: Share = ALL,
     ) -> None:
         """Reads nothing yet.
 
@@ -62,11 +64,13 @@ class Feed:
             track_embeddings: (tracks, dim) float32.
             inputs: Names of those of `schema.MODEL_INPUTS` that are wanted; None: all.
             sessions_per_block: Sessions held at once.
+            share: The replicas for which batches are made.
         """
         self.sessions = sessions
         self.track_embeddings = track_embeddings
         self._inputs = inputs
         self._sessions_per_block = sessions_per_block
+        self._share = share
 
     def blocks(self) -> Iterator[Block]:
         """All users in blocks, in the manifest's order."""
@@ -114,6 +118,8 @@ class Feed:
     ) -> Iterator[list[PackedBatch]]:
         """Batches of `batch_size` windows of the training split, each in one or more parts.
 
+        Of several replicas each has parts of its own, and they come in turn (`Share.parts`).
+
         The order depends on (seed, epoch) and the training split only, so that a resumed run sees
         what an uninterrupted one would have. The first `skip` are left out without being made.
         """
@@ -130,7 +136,7 @@ class Feed:
             skip -= skipped
             for start in starts[skipped:]:
                 rows = np.arange(start, min(start + batch_size, len(windows)))
-                parts = split_by_rows(windows.take(rows), max_rows=ROWS_PER_PART)
+                parts = self._share.parts(windows.take(rows), _parts)
                 yield [pack_batch(data, part) for part in parts]
 
     def validation_windows(self, block: Block, *, max_sessions: int) -> Windows:
@@ -204,6 +210,10 @@ def _with_unknown_users(
     ids = data.inputs[_USER_ID].copy()
     ids[users[random.random(len(users)) < USER_DROPOUT]] = USER_UNKNOWN
     return replace(data, inputs={**data.inputs, _USER_ID: ids})
+
+
+def _parts(windows: Windows) -> list[Windows]:
+    return split_by_rows(windows, max_rows=ROWS_PER_PART)
 
 
 def _moments(values: np.ndarray) -> np.ndarray:

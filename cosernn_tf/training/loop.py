@@ -16,10 +16,11 @@ from cosernn_tf.evaluation.ranking_sample import RankingSample
 from cosernn_tf.models.base import ATTENTION
 from cosernn_tf.prediction import Predictor
 from cosernn_tf.training.checkpoints import BEST_WEIGHTS, CHECKPOINTS, Checkpoints
-from cosernn_tf.training.devices import make_optimizer
+from cosernn_tf.training.devices import Devices, one_device
 from cosernn_tf.training.divergence import DivergenceError, diverged, not_finite
 from cosernn_tf.training.feed import Feed
 from cosernn_tf.training.interruption import undisturbed
+from cosernn_tf.training.precision import make_optimizer
 from cosernn_tf.training.progress import EpochResult, Progress
 from cosernn_tf.training.step import TrainStep
 from cosernn_tf.training.summaries import Summaries
@@ -38,18 +39,22 @@ class Trainer:
         run: Path,
         *,
         checkpoints: CheckpointConfig | None = None,
+        devices: Devices | None = None,
     ) -> None:
+        self._devices = devices or one_device()
         self._feed = feed
         self._config = config
         self._run = run
-        optimizer = make_optimizer(config)
-        self._step = TrainStep(model, optimizer, clip_norm=config.clip_norm)
+        with self._devices.strategy.scope():
+            optimizer = make_optimizer(config)
+        self._step = TrainStep(model, optimizer, clip_norm=config.clip_norm, devices=self._devices)
         self._predictor = Predictor(model)
         self._has_attention = ATTENTION in model.output
         self._checkpoints = Checkpoints(
             model, optimizer, run, config=checkpoints or CheckpointConfig()
         )
-        self.progress = self._checkpoints.restore()
+        self.progress = self._agreed(self._checkpoints.restore())
+        self._devices.copy_from_chief([*model.variables, *optimizer.variables])
         self._summaries = Summaries(run, model, optimizer, epoch=self.progress.epoch)
         self._ranking = RankingSample(feed.track_embeddings)
 
@@ -75,7 +80,8 @@ class Trainer:
             )
             raise
         self._summaries.finish(self._config, self.progress)
-        self._checkpoints.load_best()
+        if self._devices.is_chief:
+            self._checkpoints.load_best()
         return list(self.progress.history)
 
     def _train_batches(self) -> None:
@@ -146,10 +152,14 @@ class Trainer:
             validation_ranking=dict(validation.ranking.means) if validation.ranking else {},
         )
         with undisturbed():
-            self.progress = self.progress.finish(result)
+            self.progress = self._agreed(self.progress.finish(result))
             self._summaries.epoch(result, validation)
             self._checkpoints.save_epoch(self.progress)
             _log_epoch(self.progress, self._config)
+
+    def _agreed(self, progress: Progress) -> Progress:
+        """The chief's, to the last digit: all processes have to stop at the same moment."""
+        return Progress.from_json(self._devices.as_chief(progress.to_json()))
 
     def _save(self) -> None:
         self._summaries.flush()

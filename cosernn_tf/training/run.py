@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from cosernn_tf.config import CheckpointConfig, EmbeddingConfig, TrainConfig
 from cosernn_tf.embedding import embed_tracks, playlists_sha256
 from cosernn_tf.errors import UserError
 from cosernn_tf.models import create
-from cosernn_tf.models.base import MODEL_FILE
+from cosernn_tf.models.base import MODEL_FILE, load_model
 from cosernn_tf.playlists import FORMATS
 from cosernn_tf.prediction import input_signature
 from cosernn_tf.retrieval.held_out import held_out_predictions
@@ -22,10 +23,11 @@ from cosernn_tf.retrieval.index import build_index
 from cosernn_tf.runs import DIVERGED, EXPORT, FLAGFILE, INDEX, RunIdentity, training_run
 from cosernn_tf.staging import DISK_TROUBLES
 from cosernn_tf.tracks import TrackEmbeddings, load_track_embeddings
-from cosernn_tf.training.devices import precision
+from cosernn_tf.training.devices import Devices, leading, lost_workers_told, open_devices
 from cosernn_tf.training.divergence import DivergenceError
 from cosernn_tf.training.feed import Feed
 from cosernn_tf.training.loop import Trainer
+from cosernn_tf.training.precision import precision
 from cosernn_tf.whole_files import write_text
 from cosernn_tf.workspace import SUCCESS, SessionsDirectory, Workspace, open_sessions
 
@@ -36,6 +38,7 @@ def train_run(
     *,
     run: str,
     checkpoints: CheckpointConfig | None = None,
+    strategy: str = "none",
     playlists: Path | None = None,
     playlists_format: str = FORMATS[0],
     overwrite: bool = False,
@@ -47,6 +50,7 @@ def train_run(
         config: Of the model and its training.
         run: Name of the run directory.
         checkpoints: When there are to be checkpoints within an epoch; by default now and then.
+        strategy: Of `config.STRATEGIES`. Of several processes the chief's writes the run directory.
         playlists: For the track embeddings, if they have to be made.
         playlists_format: One of `playlists.FORMATS`.
         overwrite: Whether a run of that name may be replaced.
@@ -56,21 +60,66 @@ def train_run(
 
     Raises:
         UserError: No session sequences, a run with other flags or data, a loss that is not finite
-            or far above what it was, a full disk.
+            or far above what it was, a full disk; of several processes, another one's end.
     """
     sessions = open_sessions(workspace.sessions)
-    embeddings = ensure_track_embeddings(
-        workspace, sessions, playlists, playlists_format=playlists_format
-    )
     path = workspace.run(run)
-    identity = RunIdentity.of(config, sessions, embeddings)
-    with training_run(path, identity, overwrite=overwrite) as folder:
-        if folder is None:
-            logging.info("%s is finished and has the same flags and data: left as it is", path)
-        else:
-            with _disk_troubles_told(folder):
-                _train(folder, config, sessions, embeddings, checkpoints)
+    devices = open_devices(strategy)
+    if not devices.is_chief:
+        with lost_workers_told(devices):
+            _help_chief(workspace, config, sessions, devices)
+        return path
+    with lost_workers_told(devices), leading(devices) as begin:
+        embeddings = ensure_track_embeddings(
+            workspace, sessions, playlists, playlists_format=playlists_format
+        )
+        identity = RunIdentity.of(config, sessions, embeddings)
+        with training_run(path, identity, overwrite=overwrite) as folder:
+            if folder is None:
+                logging.info("%s is finished and has the same flags and data: left as it is", path)
+            else:
+                begin(identity.to_json())
+                feed = _feed(config, sessions, embeddings, devices)
+                with _disk_troubles_told(folder):
+                    _train(folder, config, feed, embeddings, checkpoints, devices)
     return path
+
+
+def _help_chief(
+    workspace: Workspace, config: TrainConfig, sessions: SessionsDirectory, devices: Devices
+) -> None:
+    """Trains with the chief; what is written is thrown away."""
+    if not devices.is_begun():
+        logging.info("The chief does not train: its messages say why")
+        return
+    embeddings = load_track_embeddings(workspace.tracks, sessions)
+    devices.require_same(RunIdentity.of(config, sessions, embeddings).to_json())
+    feed = _feed(config, sessions, embeddings, devices)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(
+            _model(config, feed, devices), feed, config, Path(folder), devices=devices
+        )
+        try:
+            trainer.train()
+        except DivergenceError as error:
+            raise UserError("training has diverged: the chief's messages say how") from error
+
+
+def _feed(
+    config: TrainConfig,
+    sessions: SessionsDirectory,
+    embeddings: TrackEmbeddings,
+    devices: Devices,
+) -> Feed:
+    return Feed(sessions, embeddings.vectors, inputs=config.model.inputs, share=devices.share)
+
+
+def _model(config: TrainConfig, feed: Feed, devices: Devices) -> keras.Model:
+    keras.utils.set_random_seed(config.seed)
+    # Else the order of sums depends on threads, on a GPU above all.
+    tf.config.experimental.enable_op_determinism()
+    with precision(config), devices.strategy.scope():
+        return create(config.model, feed.data_spec()).build()
 
 
 @contextlib.contextmanager
@@ -91,17 +140,13 @@ def _disk_troubles_told(run: Path) -> Iterator[None]:
 def _train(
     run: Path,
     config: TrainConfig,
-    sessions: SessionsDirectory,
+    feed: Feed,
     embeddings: TrackEmbeddings,
     checkpoints: CheckpointConfig | None,
+    devices: Devices,
 ) -> None:
     write_text(run / FLAGFILE, config.to_flags())
-    keras.utils.set_random_seed(config.seed)
-    # Else the order of sums depends on threads, on a GPU above all.
-    tf.config.experimental.enable_op_determinism()
-    feed = Feed(sessions, embeddings.vectors, inputs=config.model.inputs)
-    with precision(config):
-        model = create(config.model, feed.data_spec()).build()
+    model = _model(config, feed, devices)
     logging.info(
         "Training %s with %s weights in %s; to watch: tensorboard --logdir %s",
         config.model.name,
@@ -110,12 +155,15 @@ def _train(
         run.parent,
     )
     try:
-        history = Trainer(model, feed, config, run, checkpoints=checkpoints).train()
+        trainer = Trainer(model, feed, config, run, checkpoints=checkpoints, devices=devices)
+        history = trainer.train()
     except DivergenceError as error:
         write_text(run / DIVERGED, f"{error}\n")
         raise
     best = max(history, key=lambda epoch: epoch.validation_cosine)
     model.save(run / MODEL_FILE)
+    # On one device again, whatever it was trained on.
+    model = load_model(run)
     export(model, run / EXPORT)
     queries = held_out_predictions(model, feed, max_sessions=config.max_sessions)
     build_index(embeddings, queries, run / INDEX)

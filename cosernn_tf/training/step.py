@@ -12,6 +12,7 @@ from cosernn_tf.models.base import ATTENTION, PREDICTION, cosine_loss_sum, input
 from cosernn_tf.models.packing import Packing, packed
 from cosernn_tf.prediction import input_signature
 from cosernn_tf.schema import EMBEDDING_DIM
+from cosernn_tf.training.devices import Devices, one_device
 from cosernn_tf.windows import PackedBatch
 
 
@@ -31,58 +32,78 @@ class StepResult:
 class TrainStep:
     """Accumulates the gradient of the mean loss over parts, then applies it.
 
-    The result is that of the whole batch padded to its longest window, without the padding.
+    The result is that of the whole batch padded to its longest window, without the padding. Each
+    replica has parts of its own; what is applied is the sum over all of them.
     """
 
     def __init__(
-        self, model: keras.Model, optimizer: keras.optimizers.Optimizer, *, clip_norm: float
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        *,
+        clip_norm: float,
+        devices: Devices | None = None,
     ) -> None:
+        """Builds the optimizer, in the scope of the strategy as model and optimizer were.
+
+        Args:
+            model: Is trained.
+            optimizer: Of the mean loss.
+            clip_norm: Global norm to which gradients are clipped; 0 clips nothing.
+            devices: Where; by default one.
+        """
+        self._devices = devices or one_device()
         self._model = model
         self._inputs = inputs_of(model)
         self._optimizer = optimizer
         self._clip_norm = clip_norm
         self._variables = model.trainable_variables
-        self._gradients = [
-            tf.Variable(tf.zeros(variable.shape), trainable=False) for variable in self._variables
-        ]
-        optimizer.build(self._variables)
+        with self._devices.strategy.scope():
+            self._gradients = [_accumulator(variable.shape) for variable in self._variables]
+            optimizer.build(self._variables)
         pairs = tf.TensorSpec((None, None), tf.float32)
         targets = tf.TensorSpec((None, None, EMBEDDING_DIM), tf.float32)
+        part = (input_signature(model), targets, pairs, tf.TensorSpec((None,), tf.int32))
+        number = tf.TensorSpec((), tf.float32)
         self._accumulate = tf.function(
-            self._accumulate_eagerly,
-            input_signature=[
-                input_signature(model),
-                targets,
-                pairs,
-                tf.TensorSpec((None,), tf.int32),
-                tf.TensorSpec((), tf.float32),
-            ],
+            self._accumulate_on_replicas,
+            input_signature=[[part] * self._devices.share.count, number],
         )
-        self._norms = tf.function(self._norms_eagerly, input_signature=[])
-        self._apply = tf.function(self._apply_eagerly, input_signature=[])
+        self._sum = tf.function(self._sum_on_replicas, input_signature=[number])
+        self._apply = tf.function(self._apply_on_replicas, input_signature=[])
 
     def __call__(self, parts: Sequence[PackedBatch]) -> StepResult:
-        """Takes one step.
+        """Takes one step; `parts` has one for each replica of this process, in turn.
 
         A batch without a pair takes none, nor does one whose loss or gradient is not finite: no
         step may follow on that.
         """
-        pairs = int(sum(np.count_nonzero(part.weight) for part in parts))
-        loss = attention = 0.0
-        for part in parts:
-            inputs = {name: part.inputs[name] for name in self._inputs}
-            sums = self._accumulate(
-                inputs, part.target, part.weight, part.active, np.float32(max(pairs, 1))
+        own_pairs = int(sum(np.count_nonzero(part.weight) for part in parts))
+        arguments = [
+            (
+                {name: part.inputs[name] for name in self._inputs},
+                part.target,
+                part.weight,
+                part.active,
             )
-            loss += float(sums[0])
-            attention += float(sums[1])
+            for part in parts
+        ]
+        sums = np.zeros(2)
+        count = self._devices.share.count
+        for turn in range(0, len(parts), count):
+            sums += self._accumulate(arguments[turn : turn + count], np.float32(max(own_pairs, 1)))
+        loss, attention, pairs = self._devices.sum_of_workers([*sums, own_pairs]).tolist()
         # Without a pair there is no gradient, and Adam would still move on its momentum.
-        norms = self._take_step() if pairs and np.isfinite(loss) else None
-        return StepResult(loss, attention, pairs, norms)
+        norms = self._take_step(own_pairs / pairs) if pairs and np.isfinite(loss) else None
+        return StepResult(loss, attention, int(pairs), norms)
 
-    def _take_step(self) -> tf.Tensor | None:
-        """Along a gradient that is finite; gives its norms."""
-        norms = self._norms()
+    def _take_step(self, share: float) -> tf.Tensor | None:
+        """Along a gradient that is finite; gives its norms.
+
+        Args:
+            share: Of this process in the pairs of the batch.
+        """
+        norms = self._sum(np.float32(share))
         is_finite = np.isfinite(norms).all()
         # An optimizer that scales the loss leaves others out itself, and scales less from then on.
         expects_others = isinstance(self._optimizer, keras.optimizers.LossScaleOptimizer)
@@ -95,14 +116,23 @@ class TrainStep:
         """How often the model was traced; more than once means that time is lost."""
         return int(self._accumulate.experimental_get_tracing_count())
 
-    def _accumulate_eagerly(
+    def _accumulate_on_replicas(
+        self, parts: Sequence[tuple[Any, ...]], pairs: tf.Tensor
+    ) -> tf.Tensor:
+        return tf.add_n(
+            self._devices.on_each_replica(lambda k: self._accumulate_part(*parts[k], pairs=pairs))
+        )
+
+    def _accumulate_part(
         self,
         inputs: dict[str, tf.Tensor],
         target: tf.Tensor,
         weight: tf.Tensor,
         active: tf.Tensor,
+        *,
         pairs: tf.Tensor,
-    ) -> tuple[Any, Any]:
+    ) -> tf.Tensor:
+        """(2,): sums of losses and attention; the gradient is that of the mean over `pairs`."""
         with tf.GradientTape() as tape, packed(Packing.of(active)):
             outputs = self._model(inputs, training=True)
             loss = cosine_loss_sum(outputs[PREDICTION], target, weight)
@@ -114,17 +144,38 @@ class TrainStep:
         attention = tf.zeros(())
         if ATTENTION in outputs:
             attention = tf.reduce_sum(weight * outputs[ATTENTION][..., 0])
-        return loss, attention
+        return tf.stack([loss, attention])
 
-    def _norms_eagerly(self) -> tf.Tensor:
-        norms = tf.stack([tf.norm(total) for total in self._gradients])
-        return norms / self._optimizer.scale_loss(1.0)
+    def _sum_on_replicas(self, share: tf.Tensor) -> tf.Tensor:
+        return self._devices.on_each_replica(lambda _: self._sum_gradients(share))[0]
 
-    def _apply_eagerly(self) -> None:
+    def _sum_gradients(self, share: tf.Tensor) -> tf.Tensor:
+        """Gives each replica the gradient of the whole batch; its norms, (variables,)."""
+        sums = self._devices.sum_of_replicas([total * share for total in self._gradients])
+        for total, value in zip(self._gradients, sums, strict=True):
+            total.assign(value)
+        return tf.stack([tf.norm(value) for value in sums]) / self._optimizer.scale_loss(1.0)
+
+    def _apply_on_replicas(self) -> None:
+        self._devices.on_each_replica(lambda _: self._apply_gradients())
+
+    def _apply_gradients(self) -> None:
         gradients = [tf.convert_to_tensor(total) for total in self._gradients]
         if self._clip_norm:
             clip_norm = self._optimizer.scale_loss(self._clip_norm)
             gradients, _ = tf.clip_by_global_norm(gradients, clip_norm)
-        self._optimizer.apply(gradients, self._variables)
+        # Keras sums what it applies over the replicas, which have the same by now.
+        replicas = self._devices.share.of
+        self._optimizer.apply([gradient / replicas for gradient in gradients], self._variables)
         for total in self._gradients:
             total.assign(tf.zeros_like(total))
+
+
+def _accumulator(shape: Sequence[int]) -> tf.Variable:
+    """Zeros, others on each replica."""
+    return tf.Variable(
+        tf.zeros(shape),
+        trainable=False,
+        synchronization=tf.VariableSynchronization.ON_READ,
+        aggregation=tf.VariableAggregation.SUM,
+    )

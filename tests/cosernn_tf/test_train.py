@@ -190,7 +190,7 @@ def test_help_says_what_every_flag_does(tmp_path):
     result = run(MODULE, ["--help"], folder=tmp_path)
     for flag in ("--model", "--lstm_units", "--dense_units", "--features", "--pathways",
                  "--learning_rate", "--batch_size", "--max_sessions", "--max_epochs",
-                 "--patience", "--clip_norm", "--seed", "--precision",
+                 "--patience", "--clip_norm", "--seed", "--precision", "--strategy",
                  "--checkpoint_steps", "--checkpoint_minutes", "--run", "--playlists",
                  "--playlists_format", "--[no]overwrite"):  # fmt: skip
         assert f"  {flag}: " in result.stdout

@@ -11,9 +11,9 @@ from cosernn_tf.config import ModelConfig, TrainConfig
 from cosernn_tf.models import create
 from cosernn_tf.table import SessionTable
 from cosernn_tf.tracks import load_track_embeddings
-from cosernn_tf.training.devices import precision
 from cosernn_tf.training.feed import Feed
 from cosernn_tf.training.loop import Trainer
+from cosernn_tf.training.precision import precision
 from cosernn_tf.workspace import Workspace, open_sessions
 from tests.workspaces import NUM_CLUSTERS, random_table, write_workspace
 

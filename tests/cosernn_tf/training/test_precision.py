@@ -13,7 +13,7 @@ from cosernn_tf.models.base import load_model
 from cosernn_tf.models.lstm import StackedLSTM
 from cosernn_tf.prediction import Predictor, input_signature
 from cosernn_tf.trained_run import open_trained_run
-from cosernn_tf.training.devices import make_optimizer
+from cosernn_tf.training.precision import make_optimizer
 from cosernn_tf.training.run import train_run
 from cosernn_tf.training.step import TrainStep
 from cosernn_tf.windows import (

@@ -1,0 +1,127 @@
+"""Strategies: several devices take the steps of one, in whole trainings."""
+
+import json
+import logging
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cosernn_tf.config import check_strategy
+from cosernn_tf.errors import UserError
+from cosernn_tf.models.base import PREDICTION, load_model
+from cosernn_tf.prediction import Predictor, input_signature
+from cosernn_tf.training.cluster import Cluster, read_cluster
+from cosernn_tf.training.devices import one_device, open_devices
+from cosernn_tf.windows import make_batch
+from tests.cosernn_tf.training import on_replicas
+from tests.cosernn_tf.training.conftest import table_by_hour
+from tests.workspaces import write_workspace
+
+
+@pytest.fixture(scope="module")
+def replicated(tmp_path_factory):
+    """A workspace and a folder, in which a process with two devices has trained."""
+    folder = tmp_path_factory.mktemp("replicated")
+    workspace = write_workspace(folder / "workspace", table=table_by_hour())
+    subprocess.run([sys.executable, "-m", on_replicas.__name__, workspace.root, folder], check=True)
+    return workspace, folder
+
+
+def results(replicated, name):
+    return dict(np.load(replicated[1] / f"{name}.npz"))
+
+
+@pytest.mark.parametrize(
+    ("name", "other"), [("cosernn-1", "cosernn-2"), ("cosernn-1", "cosernn-2-then-1"),
+                        ("rrn-1", "rrn-2")]
+)  # fmt: skip
+def test_two_devices_train_like_one(replicated, name, other):
+    """Also where a batch has fewer windows than replicas, and across a restart with fewer."""
+    one, two = results(replicated, name), results(replicated, other)
+    assert one.keys() == two.keys()
+    for what in ("losses", "attention", "cosines"):
+        np.testing.assert_allclose(two[what], one[what], atol=1e-5)
+    assert len(one["losses"]) == len(on_replicas.RUNS[name])
+    weights = [key for key in one if key.startswith("weight")]
+    for key in weights:
+        np.testing.assert_allclose(two[key], one[key], atol=1e-4)
+    assert any(not np.array_equal(two[key], one[key]) for key in weights) or "rrn" in name
+    assert one["traces"] == two["traces"] == 1
+
+
+def test_two_devices_scale_one_loss(replicated):
+    """Sums of float16 depend on how they are split."""
+    one, two = results(replicated, "mixed-1"), results(replicated, "mixed-2")
+    np.testing.assert_allclose(two["losses"], one["losses"], atol=1e-3)
+    np.testing.assert_allclose(two["cosines"], one["cosines"], atol=1e-2)
+
+
+def test_what_two_devices_trained_is_one_models(replicated, feed):
+    """A run directory of a mirrored training is like any other."""
+    workspace, _ = replicated
+    import tensorflow as tf
+
+    run = workspace.run("mirrored")
+    model = load_model(run)
+    expected = results(replicated, "rrn-2")
+    for row, values in enumerate(model.get_weights()):
+        np.testing.assert_array_equal(values, expected[f"weight-{row}"])
+    (block,) = feed.blocks()
+    windows = feed.validation_windows(block, max_sessions=20)
+    assert np.isfinite(Predictor(model)(block.data, windows).embeddings).all()
+    batch = make_batch(block.data, windows)
+    inputs = {name: tf.constant(batch.inputs[name]) for name in input_signature(model)}
+    served = tf.saved_model.load(str(run / "export")).signatures["serving_default"](**inputs)
+    np.testing.assert_allclose(served[PREDICTION], model(inputs)[PREDICTION], atol=1e-6)
+    assert (run / "index" / "_SUCCESS").is_file()
+
+
+def test_a_strategy_of_one_device_works_and_says_so(caplog):
+    caplog.set_level(logging.INFO)
+    devices = open_devices("mirrored")
+    assert (devices.share, devices.is_chief) == (one_device().share, True)
+    assert "Training on 1 " in caplog.text
+    np.testing.assert_array_equal(devices.sum_of_workers([1.5, 2.0]), [1.5, 2.0])
+    assert devices.as_chief("text") == "text"
+
+
+def test_an_unknown_strategy_is_refused():
+    with pytest.raises(UserError, match="--strategy=tpu is unknown: choose from none, mirrored, m"):
+        check_strategy("tpu")
+
+
+def config_of(kind: str, index: int, **cluster: list[str]) -> dict[str, str]:
+    task = {"type": kind, "index": index}
+    return {"TF_CONFIG": json.dumps({"cluster": cluster, "task": task})}
+
+
+AB = ["a:1", "b:1"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({}, "needs the environment variable TF_CONFIG"),
+        ({"TF_CONFIG": ""}, "needs the environment variable TF_CONFIG"),
+        ({"TF_CONFIG": "{"}, "cannot be read: give one like"),
+        ({"TF_CONFIG": "[]"}, "cannot be read"),
+        ({"TF_CONFIG": '{"cluster": {"worker": ["a:1"]}}'}, "cannot be read"),
+        (config_of("ps", 0, worker=AB), "cannot be read"),
+        (config_of("worker", 2, worker=AB), "but this task is worker 2"),
+        (config_of("chief", 0, worker=AB), "but this task is chief 0"),
+        (config_of("worker", 0, worker=["a:1", "a:1"]), "every process has an address"),
+        (config_of("worker", 0, worker=["a:1"], ps=["b:1"]), "has ps: --strategy=multi_worker kno"),
+    ],
+)
+def test_a_cluster_that_cannot_be_is_refused(environment, message):
+    with pytest.raises(UserError, match=message):
+        read_cluster(environment)
+
+
+def test_the_chief_is_the_first_process():
+    assert read_cluster(config_of("worker", 0, worker=AB)) == Cluster(2, 0)
+    assert read_cluster(config_of("worker", 1, worker=AB)) == Cluster(2, 1)
+    assert read_cluster(config_of("chief", 0, chief=["c:1"], worker=AB)) == Cluster(3, 0)
+    assert read_cluster(config_of("worker", 1, chief=["c:1"], worker=AB)) == Cluster(3, 2)
