@@ -170,7 +170,8 @@ def _mirrored(*names: str) -> tf.distribute.MirroredStrategy:
 @tf.function(reduce_retracing=True)
 def _sum(devices: Devices, values: tf.Tensor) -> tf.Tensor:
     def of_replica(replica: int) -> tf.Tensor:
-        mine = values if replica == 0 else tf.zeros_like(values)
+        # A copy on the device of the replica, where it is to be summed.
+        mine = tf.identity(values) if replica == 0 else tf.zeros_like(values)
         return devices.sum_of_replicas([mine])[0]
 
     return devices.on_each_replica(of_replica)[0]

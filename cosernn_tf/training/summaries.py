@@ -122,7 +122,7 @@ class Summaries:
         squares = np.square(result.gradient_norms.numpy().astype(np.float64))
         scalars = {
             "step/loss": result.loss / result.pairs,
-            "step/learning_rate": float(self._optimizer.learning_rate),
+            "step/learning_rate": float(self._optimizer.learning_rate.numpy()),
             "step/gradient_norm": np.sqrt(squares.sum()),
         }
         for layer in dict.fromkeys(self._layers):
@@ -194,7 +194,7 @@ class Summaries:
 
     @property
     def _step(self) -> int:
-        return int(self._optimizer.iterations)
+        return int(self._optimizer.iterations.numpy())
 
     def _scalars(self, name: str, values: Mapping[str, float | None], *, step: int) -> None:
         """Those that are not None."""

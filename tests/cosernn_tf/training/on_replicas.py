@@ -75,9 +75,9 @@ def main() -> None:
     )
     for name, replicas in RUNS.items():
         config = CONFIGS[name.partition("-")[0]]
-        np.savez(
-            output / f"{name}.npz", **train(workspace, config, replicas, output / "runs" / name)
-        )
+        found = train(workspace, config, replicas, output / "runs" / name)
+        with (output / f"{name}.npz").open("wb") as file:
+            np.savez(file, allow_pickle=False, **found)
     train_run(workspace, CONFIGS["rrn"], run="mirrored", strategy="mirrored")
 
 
