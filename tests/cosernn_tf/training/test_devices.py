@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import socket
 import subprocess
 import sys
 
@@ -76,6 +78,47 @@ def test_what_two_devices_trained_is_one_models(replicated, feed):
     served = tf.saved_model.load(str(run / "export")).signatures["serving_default"](**inputs)
     np.testing.assert_allclose(served[PREDICTION], model(inputs)[PREDICTION], atol=1e-6)
     assert (run / "index" / "_SUCCESS").is_file()
+
+
+def test_two_processes_train_like_one(replicated):
+    """`--strategy=multi_worker`, with two processes on this machine."""
+    workspace, _ = replicated
+    config = on_replicas.CONFIGS["cosernn"]
+    (path := workspace.root / "flags.txt").write_text(config.to_flags())
+    addresses = [f"localhost:{port}" for port in free_ports(2)]
+    command = [sys.executable, "-m", "cosernn_tf.train", f"--workspace={workspace.root}",
+               f"--flagfile={path}", "--strategy=multi_worker", "--run=workers"]  # fmt: skip
+
+    def start(worker: int) -> subprocess.Popen:
+        environment = {**os.environ, **config_of("worker", worker, worker=addresses)}
+        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+    def train() -> list[str]:
+        processes = [start(worker) for worker in range(2)]
+        outputs = [process.communicate(timeout=300)[1] for process in processes]
+        assert [process.returncode for process in processes] == [0, 0], outputs
+        return outputs
+
+    outputs = train()
+    assert "Worker 1 of 2, 1 CPU each" in outputs[1]
+    expected = results(replicated, "cosernn-1")
+    history = json.loads((workspace.run("workers") / "history.json").read_text())
+    losses = [epoch["train_loss"] for epoch in history]
+    np.testing.assert_allclose(losses, expected["losses"], atol=1e-5)
+    for row, values in enumerate(load_model(workspace.run("workers")).get_weights()):
+        np.testing.assert_allclose(values, expected[f"weight-{row}"], atol=1e-4)
+    # Once more there is nothing to train, and nobody waits.
+    chief, other = train()
+    assert "is finished and has the same flags and data: left as it is" in chief
+    assert "The chief does not train: its messages say why" in other
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("localhost", 0)) for _ in range(count)]
+    ports = [server.getsockname()[1] for server in sockets]
+    for server in sockets:
+        server.close()
+    return ports
 
 
 def test_a_strategy_of_one_device_works_and_says_so(caplog):
