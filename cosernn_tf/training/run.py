@@ -81,7 +81,9 @@ def train_run(
                 begin(identity.to_json())
                 feed = _feed(config, sessions, embeddings, devices)
                 with _disk_troubles_told(folder):
-                    _train(folder, config, feed, embeddings, checkpoints, devices)
+                    _train(
+                        folder, config, feed, embeddings, checkpoints=checkpoints, devices=devices
+                    )
     return path
 
 
@@ -142,6 +144,7 @@ def _train(
     config: TrainConfig,
     feed: Feed,
     embeddings: TrackEmbeddings,
+    *,
     checkpoints: CheckpointConfig | None,
     devices: Devices,
 ) -> None:
