@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ PACKAGES: Final = ("apache-beam", "numpy", "polars", "pyarrow")
 ROOT: Final = Path(__file__).parent.parent
 
 
-def describe_machine() -> dict[str, Any]:
+def describe_machine(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
     """Processor, memory, versions and commit; the load says whether others were at work, too."""
     return {
         "cpu": _field(Path("/proc/cpuinfo"), "model name"),
@@ -20,7 +21,7 @@ def describe_machine() -> dict[str, Any]:
         "memory_bytes": 1_024 * int(_field(Path("/proc/meminfo"), "MemTotal").split()[0]),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "packages": {name: importlib.metadata.version(name) for name in packages},
         "commit": _git("rev-parse", "--short=12", "HEAD"),
         "changed": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "load": os.getloadavg()[0],

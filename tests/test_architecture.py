@@ -17,7 +17,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("cosernn_tf", "beam_pipelines", "experiments")
 
-MEASURED_WITH = ("benchmarks.make_log", "benchmarks.sessionize")
+MEASURED_WITH = (
+    "benchmarks.make_log",
+    "benchmarks.sessionize",
+    "benchmarks.training",
+    "benchmarks.training_epoch",
+)
 """Entry points outside of the packages: the rules of imports are not for them."""
 
 MAX_LINES = 400
