@@ -3,6 +3,7 @@
 import shutil
 import sys
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -13,9 +14,19 @@ from cosernn_tf.schema import EMBEDDING_DIM
 from cosernn_tf.training.feed import SESSIONS_PER_BLOCK, Feed
 from cosernn_tf.workspace import SUCCESS, Workspace, open_sessions
 
+_TRACKS: Final = 20_000
+
+
+class _Log(LogConfig):
+    """Has as many tracks whatever its size, so that of two of them only the users differ."""
+
+    @property
+    def num_tracks(self) -> int:
+        return _TRACKS
+
 
 def make_sessions(directory: Path, *, num_listens: int, seed: int) -> Path:
-    """Session sequences of a balanced log: 500 listens a user, a tenth of the users has 60 %.
+    """Session sequences of a log: 500 listens a user, a tenth of the users has 60 %, 20,000 tracks.
 
     Those that are there are used again; the log is not kept.
     """
@@ -23,7 +34,7 @@ def make_sessions(directory: Path, *, num_listens: int, seed: int) -> Path:
     if (sessions / SUCCESS).is_file():
         return sessions
     log = directory / f"log-{num_listens}-training-{seed}"
-    write_log(LogConfig(num_listens=num_listens, seed=seed), log)
+    write_log(_Log(num_listens=num_listens, seed=seed), log)
     _sessionize(f"--listens={log / LISTENS}", f"--output={sessions}", directory=directory)
     shutil.rmtree(log)
     return sessions
