@@ -25,13 +25,25 @@ class Architecture:
     """The paper's: Table 4's best for CoSeRNN, "all, skipped, and listened" for others (§6.1)."""
     needs: tuple[str, ...] = ()
     """Features without which it would be another model."""
+    loss: str = "cosine"
+    """What it is trained on, of `LOSSES`."""
 
+
+LOSSES: Final = ("cosine", "ranking")
+"""What `--loss` takes: that of §5.2.1, and our own (`cosernn_tf.models.losses`)."""
 
 ARCHITECTURES: Final = (
     Architecture("cosernn", inputs=("age_bucket", "long_term"), pathways=("played", "skipped")),
     Architecture("jodie", inputs=("age_bucket", "user_id"), pathways=PATHWAYS, needs=("gap",)),
     Architecture("rrn", inputs=("age_bucket", "user_id"), pathways=PATHWAYS),
     Architecture("latent_cross", inputs=("age_bucket",), pathways=PATHWAYS, needs=("context",)),
+    Architecture(
+        "encore",
+        inputs=("age_bucket", "long_term"),
+        pathways=("played", "skipped"),
+        needs=("last_session", "gap"),
+        loss="ranking",
+    ),
 )
 MODEL_NAMES: Final = tuple(architecture.name for architecture in ARCHITECTURES)
 """What `--model` takes; `cosernn_tf.models.MODELS` has a class for each."""
@@ -63,6 +75,8 @@ class ModelConfig:
     features: tuple[str, ...] = DEFAULT_FEATURES
     pathways: tuple[str, ...] = ()
     """Parts of the last session, each with an RNN; empty becomes the paper's of this model."""
+    dropout: float = 0.0
+    """Share of what enters the dense layers of encore that training leaves out."""
 
     def __post_init__(self) -> None:
         require(
@@ -72,6 +86,11 @@ class ModelConfig:
         for flag in ("lstm_units", "dense_units"):
             value = getattr(self, flag)
             require(value >= 1, f"--{flag}={value} must be at least 1")
+        require(0 <= self.dropout < 1, f"--dropout={self.dropout} must be from 0 to below 1")
+        require(
+            not self.dropout or self.name == "encore",
+            f"--dropout={self.dropout} is of --model=encore only: --model={self.name} has none",
+        )
         # In one order, so that equal choices are equal configurations.
         for flag, default, known in (
             ("features", (), FEATURES),
@@ -123,6 +142,12 @@ class TrainConfig:
     """Epochs without a better validation cosine before training stops."""
     clip_norm: float = 0.0
     """Global norm to which gradients are clipped; 0 clips nothing."""
+    loss: str = ""
+    """Of `LOSSES`; empty becomes the model's."""
+    session_weight: float = 0.1
+    """Of the session term of the ranking loss."""
+    track_weight: float = 0.15
+    """Of its track term."""
     seed: int = 1
     precision: str = "float32"
 
@@ -135,6 +160,15 @@ class TrainConfig:
             0 < self.learning_rate < math.inf,
             f"--learning_rate={self.learning_rate} must be above 0 and finite",
         )
+        if not self.loss:
+            object.__setattr__(self, "loss", self.model.architecture.loss)
+        require(
+            self.loss in LOSSES,
+            f"--loss={self.loss} is unknown: choose from {', '.join(LOSSES)}",
+        )
+        for flag in ("session_weight", "track_weight"):
+            value = getattr(self, flag)
+            require(0 <= value < math.inf, f"--{flag}={value} must be 0 or above, and finite")
         require(0 <= self.clip_norm < math.inf, f"--clip_norm={self.clip_norm} must be 0 or above")
         _require_seed(self.seed)
         require(self.max_sessions >= 2, f"--max_sessions={self.max_sessions} must be at least 2")

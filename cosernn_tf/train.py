@@ -31,7 +31,7 @@ _MODEL = flags.DEFINE_string(
     "model", _DEFAULT.model.name, f"Which model to train: {', '.join(MODEL_NAMES)}."
 )
 _LSTM_UNITS = flags.DEFINE_integer(
-    "lstm_units", _DEFAULT.model.lstm_units, "Size of each RNN (the paper's d)."
+    "lstm_units", _DEFAULT.model.lstm_units, "Size of each RNN (the paper's d); encore has none."
 )
 _DENSE_UNITS = flags.DEFINE_integer(
     "dense_units", _DEFAULT.model.dense_units, "Size of the fully connected layers."
@@ -48,6 +48,24 @@ _PATHWAYS = flags.DEFINE_list(
     f"Parts of the last session with an RNN each, comma-separated, of {', '.join(PATHWAYS)} "
     "(Table 4). By default the paper's for the model: played,skipped for cosernn, all three for "
     "others.",
+)
+_DROPOUT = flags.DEFINE_float(
+    "dropout",
+    _DEFAULT.model.dropout,
+    "Share of what enters dense layers that training leaves out; of --model=encore only.",
+)
+_LOSS = flags.DEFINE_string(
+    "loss",
+    "",
+    "cosine: 1 - cosine of prediction and s⁺ (§5.2.1). ranking: that, and two terms by which the "
+    "session comes before the user's earlier ones, and its tracks before the others of late. By "
+    "default ranking for encore, cosine for others.",
+)
+_SESSION_WEIGHT = flags.DEFINE_float(
+    "session_weight", _DEFAULT.session_weight, "Of the session term of --loss=ranking."
+)
+_TRACK_WEIGHT = flags.DEFINE_float(
+    "track_weight", _DEFAULT.track_weight, "Of the track term of --loss=ranking."
 )
 _LEARNING_RATE = flags.DEFINE_float(
     "learning_rate", _DEFAULT.learning_rate, "Adam's learning rate (the paper's λ)."
@@ -129,7 +147,11 @@ def main(_: list[str]) -> None:
             dense_units=_DENSE_UNITS.value,
             features=tuple(_FEATURES.value),
             pathways=tuple(_PATHWAYS.value),
+            dropout=_DROPOUT.value,
         ),
+        loss=_LOSS.value,
+        session_weight=_SESSION_WEIGHT.value,
+        track_weight=_TRACK_WEIGHT.value,
         learning_rate=_LEARNING_RATE.value,
         batch_size=_BATCH_SIZE.value,
         max_sessions=_MAX_SESSIONS.value,

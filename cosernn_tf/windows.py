@@ -8,7 +8,7 @@ half. The long-term embedding comes from the whole history either way.
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -50,6 +50,8 @@ class SequenceData:
     """s⁺, (S, dim) float32."""
     is_target: np.ndarray
     """(S,) bool: has an s⁺."""
+    track: np.ndarray
+    """(S, 10) rows of the track vocabulary, of losses that rank tracks; negative where none is."""
 
     def only(self, inputs: Collection[str]) -> "SequenceData":
         """The same with these inputs."""
@@ -91,6 +93,7 @@ def sequence_data(
         },
         target=embeddings.played,
         is_target=embeddings.has_played,
+        track=table.track,
     )
 
 
@@ -179,6 +182,17 @@ def make_batch(data: SequenceData, windows: Windows) -> Batch:
     return Batch(inputs, data.target[sessions], weight.astype(np.float32), sessions)
 
 
+class Labels(NamedTuple):
+    """What a loss compares predictions of N sessions with: arrays, or tensors."""
+
+    target: Any
+    """s⁺, (N, 1, dim) float32; zero where there is none."""
+    weight: Any
+    """(N, 1) float32: 1 for a target, 0 for warm-up and sessions without s⁺."""
+    track: Any
+    """(N, 1, 10) int32 rows of the track vocabulary; negative where there is none."""
+
+
 @dataclass(frozen=True)
 class PackedBatch:
     """B windows without padding, in N rows: their first sessions, then their second ones ...
@@ -192,8 +206,14 @@ class PackedBatch:
     """(N, 1, dim) float32."""
     weight: np.ndarray
     """(N, 1) float32: 1 for a target, 0 for warm-up and sessions without s⁺."""
+    track: np.ndarray
+    """(N, 1, 10) int32 rows of the track vocabulary; negative where there is none."""
     active: np.ndarray
     """(T,) int32: windows that have a session at each step; they are the first ones."""
+
+    @property
+    def labels(self) -> Labels:
+        return Labels(self.target, self.weight, self.track)
 
 
 def pack_batch(data: SequenceData, windows: Windows) -> PackedBatch:
@@ -216,6 +236,7 @@ def pack_batch(data: SequenceData, windows: Windows) -> PackedBatch:
         inputs,
         target=data.target[sessions, None],
         weight=weight[:, None].astype(np.float32),
+        track=data.track[sessions, None].astype(np.int32),
         active=active.astype(np.int32),
     )
 

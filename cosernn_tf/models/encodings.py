@@ -37,15 +37,32 @@ class Encodings:
     @cached_property
     def features(self) -> dict[str, keras.KerasTensor]:
         """f_t of each pathway: c_t ⊕ s_{t-1} ⊕ [N_{t-1} z_{t-1} Δ_t], of the chosen features."""
-        context = [self.context] if "context" in self._config.features else []
-        summary = self._summary
         return {
             pathway: concatenated(
                 f"{pathway}_features",
-                [*context, *([self.last[pathway]] if self.last else []), *summary],
+                [
+                    *self.of_now,
+                    *([self.last[pathway]] if self.last else []),
+                    *self._summary,
+                ],
             )
             for pathway in self._inputs_of_pathways
         }
+
+    @property
+    def of_now(self) -> list[keras.KerasTensor]:
+        """c_t, if it is among the chosen features."""
+        return [self.context] if "context" in self._config.features else []
+
+    @property
+    def of_last(self) -> list[keras.KerasTensor]:
+        """s_{t-1} of every pathway and [N_{t-1} z_{t-1} Δ_t], of the chosen features."""
+        return [*self.last.values(), *self._summary]
+
+    @property
+    def last_vectors(self) -> list[keras.KerasTensor]:
+        """s_{t-1} of every pathway as it is, unit norm."""
+        return [self.inputs[name] for name in self._inputs_of_pathways.values()]
 
     @cached_property
     def context(self) -> keras.KerasTensor:
@@ -96,7 +113,7 @@ class Encodings:
         layer = layers.UserEmbedding(self._data.users, EMBEDDING_DIM, name="user")
         return layer(self.inputs["user_id"])
 
-    @property
+    @cached_property
     def _summary(self) -> list[keras.KerasTensor]:
         """[N_{t-1} z_{t-1} Δ_t], and z_t, of the chosen features: a list of one tensor, or none."""
         sources = self._data.num_stream_sources

@@ -10,7 +10,7 @@ from keras import ops
 from cosernn_tf.models import packing as packings
 from cosernn_tf.schema import USER_UNKNOWN
 
-_PACKAGE = "cosernn_tf"
+PACKAGE = "cosernn_tf"
 
 _TINY = 1e-12
 """Least squared length that is normalised: of a zero vector, `ops.normalize` has no gradient."""
@@ -19,7 +19,7 @@ _SMALL = 0.05
 """Deviation of the first weights of `modulation`."""
 
 
-class _Float32Layer(keras.layers.Layer):
+class Float32Layer(keras.layers.Layer):
     """Computes in float32 whatever the precision of a model is (`--precision`).
 
     Seconds are beyond what float16 has, and lengths and cosines are to be told to the last digits.
@@ -29,7 +29,7 @@ class _Float32Layer(keras.layers.Layer):
         super().__init__(**{**kwargs, "dtype": "float32"})
 
 
-@keras.saving.register_keras_serializable(package=_PACKAGE)
+@keras.saving.register_keras_serializable(package=PACKAGE)
 class OneHot(keras.layers.Layer):
     """One-hot encoding of a categorical feature.
 
@@ -50,8 +50,8 @@ class OneHot(keras.layers.Layer):
         return {**super().get_config(), "num_classes": self.num_classes}
 
 
-@keras.saving.register_keras_serializable(package=_PACKAGE)
-class LogStandardize(_Float32Layer):
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class LogStandardize(Float32Layer):
     """`(log1p(x) - mean) / deviation`, for the counts N and the seconds Δ (decision 5).
 
     Input shape: `(batch, sessions)`. Output shape: `(batch, sessions, 1)`.
@@ -75,8 +75,8 @@ class LogStandardize(_Float32Layer):
         return {**super().get_config(), "mean": self.mean, "deviation": self.deviation}
 
 
-@keras.saving.register_keras_serializable(package=_PACKAGE)
-class LongTermFusion(_Float32Layer):
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class LongTermFusion(Float32Layer):
     """Fuses the offset with the long-term embedding: u = β̂ û + β̄ ū, unit norm (§5.1.4).
 
     Without history ū is zero and all attention falls to û (decision 7).
@@ -94,18 +94,18 @@ class LongTermFusion(_Float32Layer):
         )
         attention = ops.where(has_history, attention, only_offset)
         fused = attention[..., :1] * offset + attention[..., 1:] * long_term
-        return _unit_norm(fused), attention
+        return unit_norm(fused), attention
 
 
-@keras.saving.register_keras_serializable(package=_PACKAGE)
-class UnitNorm(_Float32Layer):
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class UnitNorm(Float32Layer):
     """Scales vectors to unit length, zero ones aside. Shape: `(batch, sessions, dim)`."""
 
     def call(self, inputs: Any) -> Any:
-        return _unit_norm(inputs)
+        return unit_norm(inputs)
 
 
-@keras.saving.register_keras_serializable(package=_PACKAGE)
+@keras.saving.register_keras_serializable(package=PACKAGE)
 class Modulate(keras.layers.Layer):
     """h ∗ (1 + w), elementwise: the projection of JODIE, and the cross of LatentCross.
 
@@ -127,7 +127,7 @@ def modulation(units: int, *, name: str) -> keras.layers.Dense:
     )
 
 
-@keras.saving.register_keras_serializable(package=_PACKAGE)
+@keras.saving.register_keras_serializable(package=PACKAGE)
 class UserEmbedding(keras.layers.Layer):
     """An embedding of each user of a list, learned, and one that all other users share.
 
@@ -168,6 +168,6 @@ class UserEmbedding(keras.layers.Layer):
         return {**super().get_config(), "users": self.users, "dim": self.dim}
 
 
-def _unit_norm(vectors: Any) -> Any:
+def unit_norm(vectors: Any) -> Any:
     squared_length = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
     return vectors * ops.rsqrt(ops.maximum(squared_length, _TINY))

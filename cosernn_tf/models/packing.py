@@ -62,13 +62,13 @@ class Packing:
         return tf.gather(tf.concat([first, rows], axis=0), places)
 
     def padded(self, rows: tf.Tensor) -> tf.Tensor:
-        """(N, dim) → (W, steps, dim); padding repeats rows of other windows."""
+        """(N, ...) → (W, steps, ...); padding repeats rows of other windows."""
         windows = tf.range(self.active[0])[:, None]
         places = tf.minimum(self.begins[:, 0] + windows, tf.shape(rows)[0] - 1)
         return tf.gather(rows, places)
 
     def rows(self, padded: tf.Tensor) -> tf.Tensor:
-        """(W, steps, dim) → (N, dim)."""
+        """(W, steps, ...) → (N, ...)."""
         return tf.gather_nd(padded, tf.stack([self.window_of_row, self.step_of_row], axis=1))
 
 
@@ -94,3 +94,18 @@ def packed(packing: Packing) -> Iterator[None]:
 def current() -> Packing | None:
     """None: models are called on padded batches, `(windows, steps, ...)`."""
     return _scope.packing
+
+
+def in_sequence(values: tf.Tensor) -> tf.Tensor:
+    """`(windows, steps, ...)`, of such ones or of rows `(rows, 1, ...)`.
+
+    Padding is on the right, and may hold what other windows have.
+    """
+    packing = current()
+    return values if packing is None else packing.padded(values[:, 0])
+
+
+def as_called(values: tf.Tensor) -> tf.Tensor:
+    """What `in_sequence` had, of `(windows, steps, ...)`."""
+    packing = current()
+    return values if packing is None else packing.rows(values)[:, None]

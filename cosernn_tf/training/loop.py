@@ -14,6 +14,7 @@ from cosernn_tf.config import CheckpointConfig, TrainConfig
 from cosernn_tf.errors import UserError
 from cosernn_tf.evaluation.ranking_sample import RankingSample
 from cosernn_tf.models.base import ATTENTION
+from cosernn_tf.models.losses import create_loss
 from cosernn_tf.prediction import Predictor
 from cosernn_tf.training.checkpoints import BEST_WEIGHTS, CHECKPOINTS, Checkpoints
 from cosernn_tf.training.devices import Devices, one_device
@@ -47,7 +48,10 @@ class Trainer:
         self._run = run
         with self._devices.strategy.scope():
             optimizer = make_optimizer(config)
-        self._step = TrainStep(model, optimizer, clip_norm=config.clip_norm, devices=self._devices)
+            loss = create_loss(config, feed.track_embeddings)
+        self._step = TrainStep(
+            model, optimizer, clip_norm=config.clip_norm, loss=loss, devices=self._devices
+        )
         self._predictor = Predictor(model)
         self._has_attention = ATTENTION in model.output
         self._checkpoints = Checkpoints(

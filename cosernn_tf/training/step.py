@@ -2,18 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from cosernn_tf.models.base import ATTENTION, PREDICTION, cosine_loss_sum, inputs_of
+from cosernn_tf.models.base import ATTENTION, PREDICTION, inputs_of
+from cosernn_tf.models.losses import CosineLoss, Loss
 from cosernn_tf.models.packing import Packing, packed
 from cosernn_tf.prediction import input_signature
-from cosernn_tf.schema import EMBEDDING_DIM
+from cosernn_tf.schema import EMBEDDING_DIM, MAX_TRACKS_PER_SESSION
 from cosernn_tf.training.devices import Devices, one_device
-from cosernn_tf.windows import PackedBatch
+from cosernn_tf.windows import Labels, PackedBatch
+
+_COSINE_LOSS: Final = CosineLoss()
 
 
 @dataclass(frozen=True)
@@ -42,18 +45,21 @@ class TrainStep:
         optimizer: keras.optimizers.Optimizer,
         *,
         clip_norm: float,
+        loss: Loss = _COSINE_LOSS,
         devices: Devices | None = None,
     ) -> None:
         """Builds the optimizer, in the scope of the strategy as model and optimizer were.
 
         Args:
             model: Is trained.
-            optimizer: Of the mean loss.
+            optimizer: Of the weights.
             clip_norm: Global norm to which gradients are clipped; 0 clips nothing.
+            loss: Whose mean over pairs it is.
             devices: Where; by default one.
         """
         self._devices = devices or one_device()
         self._model = model
+        self._loss = loss
         self._inputs = inputs_of(model)
         self._optimizer = optimizer
         self._clip_norm = clip_norm
@@ -61,9 +67,12 @@ class TrainStep:
         with self._devices.strategy.scope():
             self._gradients = [_accumulator(variable.shape) for variable in self._variables]
             optimizer.build(self._variables)
-        pairs = tf.TensorSpec((None, None), tf.float32)
-        targets = tf.TensorSpec((None, None, EMBEDDING_DIM), tf.float32)
-        part = (input_signature(model), targets, pairs, tf.TensorSpec((None,), tf.int32))
+        labels = Labels(
+            target=tf.TensorSpec((None, 1, EMBEDDING_DIM), tf.float32),
+            weight=tf.TensorSpec((None, 1), tf.float32),
+            track=tf.TensorSpec((None, 1, MAX_TRACKS_PER_SESSION), tf.int32),
+        )
+        part = (input_signature(model), labels, tf.TensorSpec((None,), tf.int32))
         number = tf.TensorSpec((), tf.float32)
         self._accumulate = tf.function(
             self._accumulate_on_replicas,
@@ -80,12 +89,7 @@ class TrainStep:
         """
         own_pairs = int(sum(np.count_nonzero(part.weight) for part in parts))
         arguments = [
-            (
-                {name: part.inputs[name] for name in self._inputs},
-                part.target,
-                part.weight,
-                part.active,
-            )
+            ({name: part.inputs[name] for name in self._inputs}, part.labels, part.active)
             for part in parts
         ]
         sums = np.zeros(2)
@@ -126,8 +130,7 @@ class TrainStep:
     def _accumulate_part(
         self,
         inputs: dict[str, tf.Tensor],
-        target: tf.Tensor,
-        weight: tf.Tensor,
+        labels: Labels,
         active: tf.Tensor,
         *,
         pairs: tf.Tensor,
@@ -135,7 +138,7 @@ class TrainStep:
         """(2,): sums of losses and attention; the gradient is that of the mean over `pairs`."""
         with tf.GradientTape() as tape, packed(Packing.of(active)):
             outputs = self._model(inputs, training=True)
-            loss = cosine_loss_sum(outputs[PREDICTION], target, weight)
+            loss = self._loss(outputs[PREDICTION], labels)
             # The mean first: a sum, scaled, is beyond what float16 has.
             scaled = self._optimizer.scale_loss(loss / pairs)
         gradients = tape.gradient(scaled, [variable.value for variable in self._variables])
@@ -143,7 +146,7 @@ class TrainStep:
             total.assign_add(tf.convert_to_tensor(gradient))
         attention = tf.zeros(())
         if ATTENTION in outputs:
-            attention = tf.reduce_sum(weight * outputs[ATTENTION][..., 0])
+            attention = tf.reduce_sum(labels.weight * outputs[ATTENTION][..., 0])
         return tf.stack([loss, attention])
 
     def _sum_on_replicas(self, share: tf.Tensor) -> tf.Tensor:

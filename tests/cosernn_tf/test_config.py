@@ -19,11 +19,12 @@ from cosernn_tf.evaluation.heuristics import HEURISTICS, ORACLES
 
 OTHER = TrainConfig(
     model=ModelConfig(
-        name="rrn",
+        name="encore",
         lstm_units=7,
         dense_units=8,
-        features=("context", "current_stream_source"),
+        features=("last_session", "gap", "current_stream_source"),
         pathways=("skipped", "all"),
+        dropout=0.25,
     ),
     learning_rate=0.25,
     batch_size=3,
@@ -31,6 +32,9 @@ OTHER = TrainConfig(
     max_epochs=4,
     patience=2,
     clip_norm=1.5,
+    loss="ranking",
+    session_weight=0.5,
+    track_weight=0.0,
     seed=11,
     precision="mixed_bfloat16",
 )
@@ -47,6 +51,11 @@ OTHER = TrainConfig(
         (TrainConfig, {"learning_rate": float("inf")}),
         (TrainConfig, {"clip_norm": -0.5}),
         (TrainConfig, {"clip_norm": float("nan")}),
+        (TrainConfig, {"loss": "hinge"}),
+        (TrainConfig, {"session_weight": -0.5}),
+        (TrainConfig, {"track_weight": float("inf")}),
+        (ModelConfig, {"dropout": 0.5}),
+        (ModelConfig, {"dropout": 1.0}),
         (TrainConfig, {"max_sessions": 1}),
         (TrainConfig, {"batch_size": 0}),
         (TrainConfig, {"max_epochs": 0}),
@@ -102,6 +111,11 @@ def test_choices_have_one_order_and_the_defaults_of_the_papers():
         "jodie": ("played", "skipped", "all"),
         "rrn": ("played", "skipped", "all"),
         "latent_cross": ("played", "skipped", "all"),
+        "encore": ("played", "skipped"),
+    }
+    assert {name: TrainConfig(ModelConfig(name)).loss for name in MODEL_NAMES} == {
+        **dict.fromkeys(MODEL_NAMES, "cosine"),
+        "encore": "ranking",
     }
 
 
@@ -113,17 +127,21 @@ def test_a_configuration_comes_back_from_its_file():
 
 def test_flags_have_every_value():
     assert OTHER.to_flags().splitlines() == [
-        "--model=rrn",
+        "--model=encore",
         "--lstm_units=7",
         "--dense_units=8",
-        "--features=context,current_stream_source",
+        "--features=last_session,gap,current_stream_source",
         "--pathways=skipped,all",
+        "--dropout=0.25",
         "--learning_rate=0.25",
         "--batch_size=3",
         "--max_sessions=9",
         "--max_epochs=4",
         "--patience=2",
         "--clip_norm=1.5",
+        "--loss=ranking",
+        "--session_weight=0.5",
+        "--track_weight=0.0",
         "--seed=11",
         "--precision=mixed_bfloat16",
     ]

@@ -43,6 +43,9 @@ CASES = {
     "jodie of gap": small("jodie", features=("gap",), pathways=("skipped",)),
     "rrn with current_stream_source": small("rrn", features=FEATURES),
     "latent_cross of played": small("latent_cross", pathways=("played",)),
+    "encore of all pathways": small("encore", pathways=PATHWAYS),
+    "encore of what it needs": small("encore", features=("last_session", "gap")),
+    "encore with current_stream_source": small("encore", features=FEATURES, pathways=("all",)),
 }
 """Every model, and every row of Tables 3 and 4."""
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from cosernn_tf.config import ModelConfig
 from cosernn_tf.models.data_spec import DataSpec, LogStatistics
+from cosernn_tf.models.encore import HEADS, MEMORY
 from cosernn_tf.schema import DAYS_OF_WEEK, DEVICES, HOURS
 
 Weights = Mapping[str, np.ndarray]
@@ -226,6 +227,66 @@ def latent_cross(weights: Weights, config: ModelConfig, data: DataSpec, inputs: 
     return sequences.walk(step)[0], None
 
 
+def encore(weights: Weights, config: ModelConfig, data: DataSpec, inputs: Inputs) -> Result:
+    """A loop over everything that is remembered, head by head."""
+    batch, sessions = inputs["seconds_since_last"].shape
+    found = []
+    for user in range(batch):
+        steps = [
+            {name: v[user] if v.ndim == 1 else v[user, t] for name, v in inputs.items()}
+            for t in range(sessions)
+        ]
+        found += encore_of_user(weights, config, data, steps)
+    return np.reshape(found, (batch, sessions, -1)), None
+
+
+def encore_of_user(
+    weights: Weights, config: ModelConfig, data: DataSpec, steps: Sequence[Step]
+) -> list[np.ndarray]:
+    pathways = [name for name in ORDER if name in config.pathways]
+    has_context = "context" in config.features
+    contexts = [context(x) if has_context else np.zeros(0) for x in steps]
+    before = [np.zeros_like(contexts[0]), *contexts[:-1]]
+    vectors = [np.concatenate([x[f"last_{name}"] for name in pathways]) for x in steps]
+    summaries = [
+        features(x, pathways[0], config, data)[len(c) + 40 :]
+        for x, c in zip(steps, contexts, strict=True)
+    ]
+    of_last = [
+        np.concatenate([*(np.sqrt(40) * x[f"last_{name}"] for name in pathways), summary])
+        for x, summary in zip(steps, summaries, strict=True)
+    ]
+    keys = []
+    for last, last_context in zip(of_last, before, strict=True):
+        then = relu(dense(weights, "then", np.concatenate([last_context, last])))
+        key = np.concatenate([then, last_context]) @ weights["key/kernel"]
+        keys.append(key.reshape(HEADS, -1))
+
+    found = []
+    for t, x in enumerate(steps):
+        age = weights["age/embeddings"][x["age_bucket"]]
+        now = np.concatenate([contexts[t], of_last[t], np.sqrt(40) * x["long_term"], age])
+        now = relu(dense(weights, "now_2", relu(dense(weights, "now_1", now))))
+        query = dense(weights, "query", np.concatenate([now, contexts[t]])).reshape(HEADS, -1)
+        decay = (weights["attention/decay"] + dense(weights, "decay", now)).reshape(HEADS, 2)
+        means = np.zeros((HEADS, len(vectors[0])))
+        remembered = [i for i in range(max(0, t - MEMORY + 1), t + 1) if vectors[i].any()]
+        for head in range(HEADS if remembered else 0):
+            logits = []
+            for i in remembered:
+                hours = sum(float(step["seconds_since_last"]) for step in steps[i : t + 1]) / 3600
+                match = query[head] @ keys[i][head] / np.sqrt(len(query[head]))
+                logits.append(match - decay[head] @ np.log1p([hours, t - i]))
+            means[head] = softmax(np.array(logits)) @ np.array([vectors[i] for i in remembered])
+        combined = np.concatenate([now, np.sqrt(40) * means.ravel()])
+        combined = relu(dense(weights, "combine_2", relu(dense(weights, "combine_1", combined))))
+        values = np.vstack([x["long_term"], means.reshape(-1, 40)])
+        found.append(
+            unit(dense(weights, "offset", combined) + dense(weights, "weights", combined) @ values)
+        )
+    return found
+
+
 def static(weights: Weights, data: DataSpec, x: Step) -> np.ndarray:
     """Of the user; row 0 is that of those who are not among the users."""
     name = x["user_id"].decode()
@@ -233,7 +294,13 @@ def static(weights: Weights, data: DataSpec, x: Step) -> np.ndarray:
     return weights["user/embeddings"][row]
 
 
-ORACLES = {"cosernn": cosernn, "jodie": jodie, "rrn": rrn, "latent_cross": latent_cross}
+ORACLES = {
+    "cosernn": cosernn,
+    "jodie": jodie,
+    "rrn": rrn,
+    "latent_cross": latent_cross,
+    "encore": encore,
+}
 
 
 def predict(weights: Weights, config: ModelConfig, data: DataSpec, inputs: Inputs) -> Result:

@@ -24,6 +24,9 @@ def of_size(name: str) -> ModelConfig:
     return dataclasses.replace(CONFIG.model, name=name, pathways=())
 
 
+ENCORE = dataclasses.replace(
+    CONFIG, model=ModelConfig(name="encore", dense_units=8, dropout=0.3), loss="ranking"
+)
 RRN = dataclasses.replace(CONFIG, model=of_size("rrn"))
 
 
@@ -103,7 +106,17 @@ def rrn(feed, tmp_path_factory):
     return run, model, trainer.train()
 
 
-@pytest.mark.parametrize(("which", "config"), [("trained", CONFIG), ("rrn", RRN)])
+@pytest.fixture(scope="module")
+def encore(feed, tmp_path_factory):
+    """Drops what a generator of its own draws."""
+    run = tmp_path_factory.mktemp("runs") / "encore"
+    model, trainer = make_trainer(feed, run, ENCORE)
+    return run, model, trainer.train()
+
+
+@pytest.mark.parametrize(
+    ("which", "config"), [("trained", CONFIG), ("rrn", RRN), ("encore", ENCORE)]
+)
 def test_two_runs_with_one_seed_are_equal_even_if_one_is_interrupted(
     request, which, config, feed, tmp_path
 ):

@@ -1,0 +1,138 @@
+"""Attention over a user's earlier sessions: the layers of `encore`."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from cosernn_tf.models import packing as packings
+from cosernn_tf.models.layers import PACKAGE, Float32Layer, unit_norm
+
+_HOUR = 3600.0
+_NOT_ATTENDED = -1e9
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class Previous(keras.layers.Layer):
+    """What the session before had; zero for the first. Shape: `(batch, sessions, dim)`."""
+
+    def call(self, inputs: Any) -> Any:
+        sequences = packings.in_sequence(inputs)
+        return packings.as_called(ops.pad(sequences[:, :-1], [[0, 0], [1, 0], [0, 0]]))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class OfEverySession(keras.layers.Layer):
+    """A user's vector, beside each of the sessions.
+
+    Input shape: `(batch, dim)`, and any `(batch, sessions, ...)`. Output shape:
+    `(batch, sessions, dim)`.
+    """
+
+    def call(self, inputs: Sequence[Any]) -> Any:
+        of_user, per_session = inputs
+        packing = packings.current()
+        if packing is not None:
+            return ops.take(of_user, packing.window_of_row, axis=0)[:, None]
+        return ops.repeat(of_user[:, None], ops.shape(per_session)[1], axis=1)
+
+    def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple[int | None, ...]:
+        of_user, per_session = input_shape
+        return (of_user[0], per_session[1], of_user[1])
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class SessionAttention(Float32Layer):
+    """Every session looks back at those before, by content, context, time and order.
+
+    With i = 1..t for the session before session i (so that the inputs of session i describe it),
+    head h of session t gives Σ_i α_i v_i, where
+
+        α = softmax_i(qᵀk_i / √K - (a_h + a_t) log(1 + hours) - (b_h + b_t) log(1 + sessions))
+
+    over the `memory` latest i that have a value. `hours` sums the gaps Δ_i..Δ_t between them, and
+    `sessions` is t - i. Where no i has a value, the result is zero.
+
+    Input shape: queries and keys `(batch, sessions, heads * K)`; decay `(batch, sessions, 2 *
+    heads)`, the a_t and b_t of all heads; values `(batch, sessions, values)`, zero where there is
+    none; seconds Δ `(batch, sessions)`.
+    Output shape: `(batch, sessions, heads, values)`.
+
+    Args:
+        heads: How many.
+        memory: Earlier sessions that are looked at.
+    """
+
+    def __init__(self, heads: int, memory: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.heads = heads
+        self.memory = memory
+
+    def build(self, _: Any) -> None:
+        self.decay = self.add_weight(shape=(2 * self.heads,), initializer="zeros", name="decay")
+
+    def call(self, inputs: Sequence[Any]) -> Any:
+        queries, keys, decay, values, seconds = map(packings.in_sequence, inputs)
+        queries, keys = self._by_head(queries), self._by_head(keys)
+        logits = tf.matmul(queries, keys, transpose_b=True) / math.sqrt(queries.shape[-1])
+
+        steps = tf.range(tf.shape(values)[1])
+        sessions = steps[:, None] - steps[None, :]
+        end = tf.cumsum(seconds / _HOUR, axis=1)
+        start = tf.cumsum(seconds / _HOUR, axis=1, exclusive=True)
+        hours = end[:, :, None] - start[:, None, :]
+        by_time, by_order = tf.split(self._by_head(self.decay + decay), 2, axis=-1)
+        logits -= by_time * _log_lag(hours)[:, None]
+        logits -= by_order * _log_lag(tf.cast(sessions, tf.float32))
+
+        has_value = tf.reduce_any(values != 0.0, axis=-1)
+        attended = ((sessions >= 0) & (sessions < self.memory))[None] & has_value[:, None, :]
+        weights = tf.nn.softmax(tf.where(attended[:, None], logits, _NOT_ATTENDED))
+        weights *= tf.cast(attended, tf.float32)[:, None]
+        means = tf.matmul(weights, values[:, None])
+        return packings.as_called(tf.transpose(means, [0, 2, 1, 3]))
+
+    def _by_head(self, vectors: tf.Tensor) -> tf.Tensor:
+        """`(batch, sessions, heads * dim)` to `(batch, heads, sessions, dim)`."""
+        batch, sessions = tf.unstack(tf.shape(vectors)[:2])
+        dim = vectors.shape[-1] // self.heads
+        split = tf.reshape(vectors, tf.stack([batch, sessions, self.heads, dim]))
+        return tf.transpose(split, [0, 2, 1, 3])
+
+    def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple[int | None, ...]:
+        *_, values, _ = input_shape
+        return (*values[:2], self.heads, values[2])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "heads": self.heads, "memory": self.memory}
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class WeightedSum(Float32Layer):
+    """û + g ū + Σ g_v v, unit norm, over `count` remembered vectors v.
+
+    Input shape: offset û `(batch, sessions, dim)`; weights g, `(batch, sessions, 1 + count)`, that
+    of ū first; ū `(batch, sessions, dim)`; v `(batch, sessions, count * dim)`.
+    Output shape: `(batch, sessions, dim)`.
+    """
+
+    def call(self, inputs: Sequence[Any]) -> Any:
+        offset, weights, long_term, remembered = inputs
+        vectors = ops.concatenate([long_term, remembered], axis=-1)
+        shape = ops.shape(offset)
+        vectors = ops.reshape(vectors, (shape[0], shape[1], weights.shape[-1], offset.shape[-1]))
+        return unit_norm(offset + ops.einsum("btv,btvd->btd", weights, vectors))
+
+    def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple[int | None, ...]:
+        return tuple(input_shape[0])
+
+
+def _log_lag(lag: tf.Tensor) -> tf.Tensor:
+    # What is ahead is not attended to, but must not be NaN.
+    return tf.math.log1p(tf.maximum(lag, 0.0))
