@@ -33,12 +33,12 @@ class StackedGRU(PackedRNN, keras.layers.GRU):
             to_reset = by_state[:, 2 * units :]
             g = tf.tanh(by_input[:, 2 * units :] + r * to_reset)
             h = z * h + (1 - z) * g
-            return (h,), (h, tf.concat([z, r, g, to_reset], axis=1))
+            return (h,), tf.concat([z, r, g, to_reset, h], axis=1)
 
-        h, gates = forward(packing, step, (first_h,), (units, 4 * units))
+        kept = forward(packing, step, (first_h,), 5 * units)
 
         def gradient(by_output: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            z, r, g, to_reset = tf.split(gates, 4, axis=1)
+            z, r, g, to_reset, h = tf.split(kept, 5, axis=1)
             h_before = packing.before(first_h, h)
             # Derivatives of what enters z, r and g, and of what is reset, by h.
             z_by_h = (h_before - g) * z * (1 - z)
@@ -64,4 +64,4 @@ class StackedGRU(PackedRNN, keras.layers.GRU):
                 tf.stack([tf.reduce_sum(by_input, axis=0), tf.reduce_sum(by_state, axis=0)]),
             )
 
-        return h, gradient
+        return kept[:, 4 * units :], gradient

@@ -33,12 +33,12 @@ class StackedLSTM(PackedRNN, keras.layers.LSTM):
             g = tf.tanh(z[:, 2 * units : 3 * units])
             c = f * c + i * g
             h = o * tf.tanh(c)
-            return (h, c), (h, c, tf.concat([i, f, g, o], axis=1))
+            return (h, c), tf.concat([i, f, g, o, c, h], axis=1)
 
-        h, c, gates = forward(packing, step, (first_h, first_c), (units, units, 4 * units))
+        kept = forward(packing, step, (first_h, first_c), 6 * units)
 
         def gradient(by_output: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            i, f, g, o = tf.split(gates, 4, axis=1)
+            i, f, g, o, c, h = tf.split(kept, 6, axis=1)
             tanh_c = tf.tanh(c)
             # Derivatives by what flows back: dz is `by_c * dc` for i, f and g, `o_by_h * dh` for o.
             c_by_h = o * (1 - tf.square(tanh_c))
@@ -64,4 +64,4 @@ class StackedLSTM(PackedRNN, keras.layers.LSTM):
                 tf.reduce_sum(dz, axis=0),
             )
 
-        return h, gradient
+        return kept[:, 5 * units :], gradient

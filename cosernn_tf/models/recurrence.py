@@ -82,39 +82,38 @@ Rows = Callable[[tf.Tensor], tf.Tensor]
 
 def forward(
     packing: Packing,
-    step: Callable[..., tuple[Sequence[tf.Tensor], Sequence[tf.Tensor]]],
+    step: Callable[..., tuple[Sequence[tf.Tensor], tf.Tensor]],
     first: Sequence[tf.Tensor],
-    widths: Sequence[int],
-) -> list[tf.Tensor]:
+    width: int,
+) -> tf.Tensor:
     """Runs `step` from the first to the last.
 
     Args:
         packing: Where the rows are.
         step: From `Rows` and the states of its windows to their new states, and to what is kept of
-            the step, `(windows, width)` each.
+            the step, `(windows, width)`.
         first: Initial states, (W, units) each.
-        widths: Of what is kept.
+        width: Of what is kept.
 
     Returns:
-        What was kept, (N, width) each.
+        What was kept, (N, width).
     """
     ends = packing.active[:, None]
 
-    def body(number: Any, states: Any, arrays: Any) -> tuple[Any, ...]:
+    def body(number: Any, states: Any, array: Any) -> tuple[Any, ...]:
         end = tf.gather(ends, number)
         states = [tf.strided_slice(state, [0], end) for state in states]
         states, kept = step(_rows(packing, number), *states)
-        arrays = [array.write(number, value) for array, value in zip(arrays, kept, strict=True)]
-        return number + 1, list(states), arrays
+        return number + 1, list(states), array.write(number, kept)
 
-    arrays = [_array(packing, width, first[0].dtype) for width in widths]
-    *_, arrays = tf.while_loop(
+    array = _array(packing, width, first[0].dtype)
+    *_, array = tf.while_loop(
         lambda number, *_: number < packing.steps,
         body,
-        (0, list(first), arrays),
-        shape_invariants=_invariants(first, arrays),
+        (0, list(first), array),
+        shape_invariants=_invariants(first),
     )
-    return [array.concat() for array in arrays]
+    return array.concat()
 
 
 def backward(
@@ -150,7 +149,7 @@ def backward(
         lambda number, *_: number >= 0,
         body,
         (packing.steps - 1, list(last), array),
-        shape_invariants=_invariants(last, array),
+        shape_invariants=_invariants(last),
     )
     return gradients, array.concat()
 
@@ -165,9 +164,9 @@ def _array(packing: Packing, width: int, dtype: tf.DType) -> tf.TensorArray:
     return tf.TensorArray(dtype, packing.steps, element_shape=(None, width), infer_shape=False)
 
 
-def _invariants(states: Sequence[tf.Tensor], arrays: Any) -> tuple[Any, ...]:
+def _invariants(states: Sequence[tf.Tensor]) -> tuple[Any, ...]:
     shapes = [tf.TensorShape([None, state.shape[1]]) for state in states]
-    return tf.TensorShape([]), shapes, tf.nest.map_structure(lambda _: tf.TensorShape(None), arrays)
+    return tf.TensorShape([]), shapes, tf.TensorShape(None)
 
 
 def _swapped(values: tf.Tensor) -> tf.Tensor:

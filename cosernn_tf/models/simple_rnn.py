@@ -26,9 +26,9 @@ class StackedRNN(PackedRNN, keras.layers.SimpleRNN):
 
         def step(now: Rows, h: Any) -> tuple[Any, Any]:
             h = tf.tanh(now(projected) + tf.matmul(h, recurrent_kernel))
-            return (h,), (h,)
+            return (h,), h
 
-        (h,) = forward(packing, step, (first_h,), (first_h.shape[1],))
+        h = forward(packing, step, (first_h,), first_h.shape[1])
 
         def gradient(by_output: tf.Tensor) -> tuple[tf.Tensor, ...]:
             by_tanh = 1 - tf.square(h)
