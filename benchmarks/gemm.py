@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 _LARGE: Final = 2048
-_SECONDS: Final = 0.2
+_SECONDS: Final = 0.05
 """A product is repeated for so long at least, and the least time counts."""
 
 

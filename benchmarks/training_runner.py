@@ -20,6 +20,9 @@ from cosernn_tf.config import ModelConfig, require
 
 _PACKAGES: Final = ("keras", "numpy", "tensorflow")
 _EPOCH: Final = "benchmarks.training_epoch"
+_PRODUCTS: Final = "matrix products of ours"
+_LARGE: Final = "at the rate of a large product"
+
 _LISTENS: Final = 200_000
 _TIMES: Final = 10
 
@@ -114,58 +117,46 @@ def _speed(config: TrainingBenchmarkConfig) -> tuple[list[list[str]], dict[str, 
     padded = sum(len(batch) for batch in batches) * config.max_sessions
     logging.info("%d windows, %d sessions, %d with padding", len(windows), real, padded)
 
-    found: dict[str, list[float]] = {name: [] for name in steps}
+    # Of a batch of the mean size: the sum over all would take longer than training.
+    of_batch = list(
+        products(
+            models[OURS],
+            rows=round(real / len(batches)),
+            steps=round(np.mean([batch.lengths.max() for batch in batches])),
+        )
+    )
+    flops = len(batches) * sum(product.flops for product in of_batch)
+    found: dict[str, list[float]] = {name: [] for name in (*steps, _PRODUCTS, _LARGE)}
     # The first round traces and warms up.
     for number in range(config.repeats + 1):
+        taken = {}
         for name, step in steps.items():
             started = time.perf_counter()
             for batch in batches:
                 step(block.data, batch)
-            seconds = time.perf_counter() - started
-            logging.info("Round %d, %s: %.2f s", number, name, seconds)
-            if number:
-                found[name].append(seconds)
-    products_of_batches = [
-        product
-        for batch in batches
-        for product in products(
-            models[OURS], rows=int(batch.lengths.sum()), steps=int(batch.lengths.max())
+            taken[name] = time.perf_counter() - started
+        taken[_PRODUCTS] = len(batches) * sum(product.seconds() for product in of_batch)
+        taken[_LARGE] = flops / large_rate()
+        logging.info(
+            "Round %d: %s", number, ", ".join(f"{name} {s:.2f} s" for name, s in taken.items())
         )
-    ]
-    flops = sum(product.flops for product in products_of_batches)
-    alone = sum(product.seconds() for product in products_of_batches)
-    large = large_rate()
+        if number:
+            for name, seconds in taken.items():
+                found[name].append(seconds)
     ratios = {
         name: median(other / own for other, own in zip(seconds, found[OURS], strict=True))
         for name, seconds in found.items()
     }
-    # What slows the machine for a while slows one of them only: the least times are compared.
-    shares = {"products": alone / min(found[OURS]), "large": flops / large / min(found[OURS])}
-    rows = [
-        ["trained", "sessions/s", "time, times ours", "GFLOP/s of real sessions"],
-        *(
-            [
-                name,
-                f"{real / median(seconds):,.0f}",
-                f"{ratios[name]:.2f}",
-                f"{flops / median(seconds) / 1e9:.1f}",
-            ]
-            for name, seconds in found.items()
-        ),
-        ["its matrix products alone", f"{real / alone:,.0f}", f"{shares['products']:.2f}",
-         f"{flops / alone / 1e9:.1f}"],
-        ["at the rate of a large product", f"{real * large / flops:,.0f}",
-         f"{shares['large']:.2f}", f"{large / 1e9:.1f}"],
-    ]  # fmt: skip
+    rows = [["trained", "sessions/s", "time, times ours", "GFLOP/s of real sessions"]]
+    for name, seconds in found.items():
+        speed, rate = real / median(seconds), flops / median(seconds) / 1e9
+        rows.append([name, f"{speed:,.0f}", f"{ratios[name]:.2f}", f"{rate:.1f}"])
     return rows, {
         "seconds": found,
         "sessions": real,
         "sessions_with_padding": padded,
         "flops": flops,
-        "seconds_of_products": alone,
-        "large_product_flops_per_second": large,
         "ratios": ratios,
-        "shares": shares,
     }
 
 

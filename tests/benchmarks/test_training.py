@@ -41,21 +41,19 @@ def test_speed_compares_all_in_turn(workspace):
     result = benchmark(workspace, "--num_listens=20000", "--repeats=2", *sizes)
     assert result.code == 0, result.stderr
     kept = json.loads((workspace / "benchmarks/training-speed.json").read_text())
-    assert {name: len(seconds) for name, seconds in kept["seconds"].items()} == {
-        "ours": 2,
-        "padded": 2,
-        "reference": 2,
-    }
+    names = ["ours", "padded", "reference", "matrix products of ours",
+             "at the rate of a large product"]  # fmt: skip
+    assert list(kept["seconds"]) == names
+    for seconds in kept["seconds"].values():
+        assert len(seconds) == 2
+        assert min(seconds) > 0
     assert 0 < kept["sessions"] < kept["sessions_with_padding"] == 2 * 4 * 30
     assert kept["ratios"]["ours"] == 1.0
-    assert kept["flops"] > 0
-    assert kept["seconds_of_products"] > 0
     assert {"cpu", "commit", "packages", "load"} <= set(kept["machine"])
     _, _, *rows = rows_of(result.stdout)
-    names = [row[0] for row in rows]
-    assert names[:3] == ["ours", "padded", "reference"]
-    assert len(names) == 5
-    assert float(rows[3][2]) == pytest.approx(kept["shares"]["products"], abs=0.01)
+    assert [row[0] for row in rows] == names
+    for name, _, ratio, _ in rows:
+        assert float(ratio) == pytest.approx(kept["ratios"][name], abs=0.01)
 
 
 def test_memory_is_that_of_ten_times_the_users(workspace):
