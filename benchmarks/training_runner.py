@@ -141,15 +141,15 @@ def _speed(config: TrainingBenchmarkConfig) -> tuple[list[list[str]], dict[str, 
             "Round %d: %s", number, ", ".join(f"{name} {s:.2f} s" for name, s in taken.items())
         )
         if number:
-            for name, seconds in taken.items():
-                found[name].append(seconds)
+            for name, times in found.items():
+                times.append(taken[name])
     ratios = {
-        name: median(other / own for other, own in zip(seconds, found[OURS], strict=True))
-        for name, seconds in found.items()
+        name: median(other / own for other, own in zip(times, found[OURS], strict=True))
+        for name, times in found.items()
     }
     rows = [["trained", "sessions/s", "time, times ours", "GFLOP/s of real sessions"]]
-    for name, seconds in found.items():
-        speed, rate = real / median(seconds), flops / median(seconds) / 1e9
+    for name, times in found.items():
+        speed, rate = real / median(times), flops / median(times) / 1e9
         rows.append([name, f"{speed:,.0f}", f"{ratios[name]:.2f}", f"{rate:.1f}"])
     return rows, {
         "seconds": found,
