@@ -144,9 +144,9 @@ class TrainConfig:
     """Global norm to which gradients are clipped; 0 clips nothing."""
     loss: str = ""
     """Of `LOSSES`; empty becomes the model's."""
-    session_weight: float = 0.1
+    session_weight: float = 0.15
     """Of the session term of the ranking loss."""
-    track_weight: float = 0.15
+    track_weight: float = 0.2
     """Of its track term."""
     seed: int = 1
     precision: str = "float32"

@@ -1,4 +1,4 @@
-"""`python -m experiments.table`: makes Table 2, 3 or 4 of the paper on the workspace's log.
+"""`python -m experiments.table`: makes Table 2, 3 or 4 of the paper, or 5, on the workspace's log.
 
     python -m experiments.table --table=3 --seeds=1,2,3
 
@@ -19,7 +19,9 @@ from experiments.tables import FOLDER, TABLES
 from experiments.training_flags import training_flags
 
 flags.declare_key_flag("workspace")
-_TABLE = flags.DEFINE_integer("table", None, "Number of the paper's table: 2, 3 or 4 (required).")
+_TABLE = flags.DEFINE_integer(
+    "table", None, "Number of the paper's table: 2, 3 or 4; 5 has our own models (required)."
+)
 _SEEDS = flags.DEFINE_list("seeds", ["1"], "Seeds of training, comma-separated: a run each.")
 _ROWS = flags.DEFINE_list(
     "rows",

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ class Figure:
     reference: float
     """Mean of the reference row."""
     paper: float
+    """NaN where the paper has none, as is that of its reference."""
     paper_reference: float
 
     @property
@@ -76,8 +78,8 @@ def figures_of(
         (row.name, metric.name): Figure(
             values(row.name, metric.name),
             float(np.mean(values(REFERENCE, metric.name))) if has_reference else math.nan,
-            row.paper[metric.name],
-            paper[REFERENCE][metric.name] if has_reference else math.nan,
+            row.paper.get(metric.name, math.nan),
+            paper[REFERENCE].get(metric.name, math.nan) if has_reference else math.nan,
         )
         for row in table.rows
         for metric in table.metrics
@@ -88,17 +90,24 @@ def to_markdown(table: Table, figures: Figures, *, notes: Sequence[str]) -> str:
     """Blocks of a few metrics each, aligned to be read as plain text, too."""
     reference = next((row.title for row in table.rows if row.name == REFERENCE), None)
     lines = [f"# Table {table.number}: {table.caption}", "", *(f"- {note}" for note in notes)]
+    is_of_paper = any(row.paper for row in table.rows)
     if reference is not None:
         lines.append(
-            f"- Δ: difference from the row {reference!r}, in percent of it, here and in the paper. "
-            "The data are others: compare signs and order, not sizes."
+            f"- Δ: difference from the row {reference!r}, in percent of it"
+            + (
+                ", here and in the paper. The data are others: compare signs and order, not sizes."
+                if is_of_paper
+                else "."
+            )
         )
     for start in range(0, len(table.metrics), _METRICS_A_BLOCK):
         metrics = table.metrics[start : start + _METRICS_A_BLOCK]
-        rows = [[table.head, *(head for metric in metrics for head in _heads(metric))]]
+        # Without a paper's figures the last of each metric's columns would be empty.
+        columns = slice(None if is_of_paper else -1)
+        rows = [[table.head, *(head for metric in metrics for head in _heads(metric)[columns])]]
         for row in table.rows:
-            cells = (c for metric in metrics for c in _cells(figures[row.name, metric.name]))
-            rows.append([row.title, *cells])
+            found = (_cells(figures[row.name, metric.name])[columns] for metric in metrics)
+            rows.append([row.title, *itertools.chain.from_iterable(found)])
         lines += ["", *aligned(rows)]
     return "\n".join(lines) + "\n"
 

@@ -20,7 +20,7 @@ MARKDOWN: Final = "table.md"
 CSV: Final = "table.csv"
 """What the directory of a table holds (WORKSPACE.md)."""
 
-_OF_A_ROW: Final = ("model", "features", "pathways")
+_OF_A_ROW: Final = ("model", "features", "pathways", "dropout", "loss")
 """Flags of training that make a row what it is."""
 OF_A_ROW_OR_RUN: Final = (*_OF_A_ROW, *OF_A_RUN)
 """Flags of training that cannot be given for all rows."""

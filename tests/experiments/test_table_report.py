@@ -54,6 +54,19 @@ def test_differences_from_the_reference_here_and_in_the_paper(figures):
     assert reference.relative == reference.paper_relative == 0.0
 
 
+def test_a_table_of_ours_has_no_column_of_the_papers():
+    table = chosen_rows(TABLES[5], ["cosernn", "table5_encore"])
+    metrics = {metric.name: 0.5 for metric in table.metrics}
+    content = {"models": {name: {"metrics": metrics} for name in ("c-1", "e-1")}}
+    figures = figures_of(table, {"cosernn": ["c-1"], "table5_encore": ["e-1"]}, content)
+    text = to_markdown(table, figures, notes=[])
+    assert "| Encore | 0.5000 | +0.0 % |" in " ".join(text.split())
+    assert "Δ paper" not in text
+    assert "in the paper." not in text
+    row = next(csv.DictReader(io.StringIO(to_csv(table, figures))))
+    assert (row["relative"], row["paper"], row["paper_relative"]) == ("0.0", "", "")
+
+
 def test_a_table_without_its_reference_has_no_differences():
     table = chosen_rows(TABLES[4], ["table4_all"])
     figure = figures_of(table, {"table4_all": ["all-1"]}, content_of(all_1=0.4))
