@@ -6,7 +6,8 @@ adds to both once more. Here a step multiplies the windows that have one by the 
 only, and the rest is one matrix product over all rows, forward and backward.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -38,7 +39,8 @@ class PackedRNN(keras.layers.RNN):
                 f"{type(self).__name__} takes no mask: pad on the right, and ignore the outputs"
             )
         packing = packings.current()
-        if has_gpu():
+        # A graph that is to run anywhere asks for no cuDNN (`portable`).
+        if has_gpu() and getattr(self, "use_cudnn", True):
             if packing is None:
                 return super().call(sequences, initial_state=initial_state, training=training)
             padded = packing.padded(sequences[:, 0])
@@ -74,6 +76,20 @@ class PackedRNN(keras.layers.RNN):
 
 def has_gpu() -> bool:
     return bool(tf.config.list_logical_devices("GPU"))
+
+
+@contextlib.contextmanager
+def portable(model: keras.Model) -> Iterator[None]:
+    """Within, graphs of the model have no operation that only a GPU can run."""
+    layers = [layer for layer in model.layers if getattr(layer, "use_cudnn", False)]
+    before = [layer.use_cudnn for layer in layers]
+    for layer in layers:
+        layer.use_cudnn = False
+    try:
+        yield
+    finally:
+        for layer, use_cudnn in zip(layers, before, strict=True):
+            layer.use_cudnn = use_cudnn
 
 
 Rows = Callable[[tf.Tensor], tf.Tensor]

@@ -16,6 +16,7 @@ from cosernn_tf.embedding import embed_tracks, playlists_sha256
 from cosernn_tf.errors import UserError
 from cosernn_tf.models import create
 from cosernn_tf.models.base import MODEL_FILE, load_model
+from cosernn_tf.models.recurrence import portable
 from cosernn_tf.playlists import FORMATS
 from cosernn_tf.prediction import input_signature
 from cosernn_tf.retrieval.held_out import held_out_predictions
@@ -180,11 +181,15 @@ def _train(
 
 
 def export(model: keras.Model, path: Path) -> None:
-    """Writes a SavedModel whose signature takes the model's inputs and gives named outputs."""
+    """Writes a SavedModel whose signature takes the model's inputs and gives named outputs.
+
+    It runs with a GPU and without, wherever it was written.
+    """
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.add_endpoint("serve", model.__call__, input_signature=[input_signature(model)])
-    archive.write_out(str(path), verbose=False)
+    with portable(model):
+        archive.add_endpoint("serve", model.__call__, input_signature=[input_signature(model)])
+        archive.write_out(str(path), verbose=False)
 
 
 def ensure_track_embeddings(
