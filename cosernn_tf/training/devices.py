@@ -5,7 +5,7 @@ import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import keras
 import numpy as np
@@ -15,6 +15,15 @@ from absl import logging
 from cosernn_tf.errors import UserError
 from cosernn_tf.training.cluster import ALONE, TF_CONFIG, Cluster, read_cluster
 from cosernn_tf.training.sharing import ALL, Share
+
+
+_LOSSES: Final = (
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.UnavailableError,
+)
+"""What TensorFlow says of another process that does not answer."""
 
 
 @dataclass(frozen=True)
@@ -152,12 +161,12 @@ def lost_workers_told(devices: Devices) -> Iterator[None]:
     """An error of a worker is seen by the others as one of their connection."""
     try:
         yield
-    except tf.errors.OpError as error:
+    except _LOSSES as error:
         if devices.cluster.num_workers == 1:
             raise
         raise UserError(
             f"worker {devices.cluster.worker} lost another one, whose messages may say why "
-            f"({_first_line(error)}): the same commands go on from the last checkpoint"
+            f"({type(error).__name__}): the same commands go on from the last checkpoint"
         ) from error
 
 
