@@ -2,12 +2,14 @@
 
     python -m benchmarks.training --mode=speed
     python -m benchmarks.training --lstm_units=100 --max_sessions=100 --batch_size=8 --batches=20
+    python -m benchmarks.training --mode=gpu --batch_size=256 --batches=8 --precision=mixed_bfloat16
     python -m benchmarks.training --mode=memory
 
 speed   gradient steps on the same batches, in turn, in one process: CoSeRNN as cosernn_tf.train
         trains it; the same model on windows that are all padded to --max_sessions; and the graph of
         the reference implementation, rebuilt of layers of Keras, padded as well. Then what the
         matrix products of the first take alone, in their sizes and at the rate of a large one
+gpu     the same without matrix products, on a GPU and in any --precision
 memory  the peak of a process that trains for an epoch, on a log and on one of ten times the users
 
 Speed is measured on the embedded default log, whose users have about as many sessions as those of
@@ -57,6 +59,9 @@ _SESSIONS_PER_BLOCK = flags.DEFINE_integer(
     _DEFAULT.sessions_per_block,
     "Sessions that training holds at once, with --mode=memory; less than the log has.",
 )
+_PRECISION = flags.DEFINE_string(
+    "precision", _DEFAULT.precision, "What all compute in with --mode=gpu; the loss is not scaled."
+)
 _SEED = flags.DEFINE_integer("seed", _DEFAULT.seed, "Of the log and of the weights.")
 
 
@@ -74,6 +79,7 @@ def main(argv: list[str]) -> None:
         repeats=_REPEATS.value,
         sessions_per_block=_SESSIONS_PER_BLOCK.value,
         seed=_SEED.value,
+        precision=_PRECISION.value,
     )
     print(benchmark(config))
 

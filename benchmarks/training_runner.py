@@ -16,7 +16,7 @@ from absl import logging
 
 from benchmarks.machine import ROOT, describe_machine, in_one_line
 from benchmarks.measure import measure
-from cosernn_tf.config import ModelConfig, require
+from cosernn_tf.config import ModelConfig, TrainConfig, require
 
 _PACKAGES: Final = ("keras", "numpy", "tensorflow")
 _EPOCH: Final = "benchmarks.training_epoch"
@@ -32,6 +32,8 @@ class Mode(StrEnum):
 
     SPEED = "speed"
     """Sessions a second, beside padded windows and what matrix products alone take."""
+    GPU = "gpu"
+    """The first without matrix products, in any precision; refused where there is no GPU."""
     MEMORY = "memory"
     """The peak of a process that trains on a log, and on one of ten times the users."""
 
@@ -58,8 +60,15 @@ class TrainingBenchmarkConfig:
     repeats: int = 5
     sessions_per_block: int = 10_000
     seed: int = 11
+    precision: str = "float32"
+    """Of all contenders, with `Mode.GPU`."""
 
     def __post_init__(self) -> None:
+        TrainConfig(precision=self.precision)
+        require(
+            self.precision == "float32" or self.mode is Mode.GPU,
+            f"--precision={self.precision} is for --mode=gpu",
+        )
         for flag in ("lstm_units", "batch_size", "batches", "repeats", "sessions_per_block"):
             value = getattr(self, flag)
             require(value >= 1, f"--{flag}={value} must be at least 1")
@@ -72,16 +81,39 @@ class TrainingBenchmarkConfig:
 
 def benchmark(config: TrainingBenchmarkConfig) -> str:
     """Measures, writes `training-<mode>.json`, and gives a Markdown table."""
+    if config.mode is Mode.GPU:
+        _require_gpu()
     config.directory.mkdir(parents=True, exist_ok=True)
     machine = describe_machine(_PACKAGES)
-    rows, content = (_speed if config.mode is Mode.SPEED else _memory)(config)
+    rows, content = (_memory if config.mode is Mode.MEMORY else _speed)(config)
     path = config.directory / f"training-{config.mode}.json"
-    everything = {"machine": machine, "options": dataclasses.asdict(config), **content}
+    gpus = _gpus() if config.mode is Mode.GPU else []
+    everything = {
+        "machine": machine,
+        "gpus": gpus,
+        "options": dataclasses.asdict(config),
+        **content,
+    }
     path.write_text(json.dumps(everything, indent=2, default=str) + "\n", encoding="utf-8")
     header, *others = rows
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *others]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{in_one_line(machine)}\n\n{table}\n"
+    return f"{', '.join([in_one_line(machine), *gpus])}\n\n{table}\n"
+
+
+def _require_gpu() -> None:
+    require(
+        bool(_gpus()),
+        "--mode=gpu needs a GPU, and TensorFlow sees none: install tensorflow[and-cuda]==2.20.0 "
+        "where there is one, or measure this machine with --mode=speed",
+    )
+
+
+def _gpus() -> list[str]:
+    import tensorflow as tf
+
+    details = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
+    return [str(detail.get("device_name", "GPU")) for detail in details]
 
 
 # Speed -------------------------------------------------------------------------------------------
@@ -94,13 +126,15 @@ def _speed(config: TrainingBenchmarkConfig) -> tuple[list[list[str]], dict[str, 
     from benchmarks.gemm import large_rate, products
     from benchmarks.training_contenders import OURS, contenders
     from benchmarks.training_log import open_feed
+    from cosernn_tf.training.precision import precision
     from cosernn_tf.windows import training_windows
 
     model_config = ModelConfig(lstm_units=config.lstm_units)
     path = _sessions(config)
     feed = open_feed(path, model_config.inputs)
     keras.utils.set_random_seed(config.seed)
-    models, steps = contenders(model_config, feed.data_spec(), max_sessions=config.max_sessions)
+    with precision(TrainConfig(precision=config.precision)):
+        models, steps = contenders(model_config, feed.data_spec(), max_sessions=config.max_sessions)
     block = next(feed.blocks())
     windows = training_windows(
         block.table,
@@ -117,6 +151,7 @@ def _speed(config: TrainingBenchmarkConfig) -> tuple[list[list[str]], dict[str, 
     padded = sum(len(batch) for batch in batches) * config.max_sessions
     logging.info("%d windows, %d sessions, %d with padding", len(windows), real, padded)
 
+    has_products = config.mode is Mode.SPEED
     # Of a batch of the mean size: the sum over all would take longer than training.
     of_batch = list(
         products(
@@ -126,7 +161,9 @@ def _speed(config: TrainingBenchmarkConfig) -> tuple[list[list[str]], dict[str, 
         )
     )
     flops = len(batches) * sum(product.flops for product in of_batch)
-    found: dict[str, list[float]] = {name: [] for name in (*steps, _PRODUCTS, _LARGE)}
+    found: dict[str, list[float]] = {
+        name: [] for name in (*steps, *([_PRODUCTS, _LARGE] if has_products else []))
+    }
     # The first round traces and warms up.
     for number in range(config.repeats + 1):
         taken = {}
@@ -135,8 +172,9 @@ def _speed(config: TrainingBenchmarkConfig) -> tuple[list[list[str]], dict[str, 
             for batch in batches:
                 step(block.data, batch)
             taken[name] = time.perf_counter() - started
-        taken[_PRODUCTS] = len(batches) * sum(product.seconds() for product in of_batch)
-        taken[_LARGE] = flops / large_rate()
+        if has_products:
+            taken[_PRODUCTS] = len(batches) * sum(product.seconds() for product in of_batch)
+            taken[_LARGE] = flops / large_rate()
         logging.info(
             "Round %d: %s", number, ", ".join(f"{name} {s:.2f} s" for name, s in taken.items())
         )

@@ -16,7 +16,6 @@ from cosernn_tf.errors import UserError
 from cosernn_tf.training.cluster import ALONE, TF_CONFIG, Cluster, read_cluster
 from cosernn_tf.training.sharing import ALL, Share
 
-
 _LOSSES: Final = (
     tf.errors.AbortedError,
     tf.errors.CancelledError,

@@ -12,6 +12,7 @@ from benchmarks.training_contenders import contenders
 from cosernn_tf.config import ModelConfig
 from cosernn_tf.features import embed_sessions
 from cosernn_tf.models.data_spec import DataSpec, LogStatistics
+from cosernn_tf.models.recurrence import has_gpu
 from cosernn_tf.schema import DEVICES
 from cosernn_tf.windows import Windows, sequence_data
 from tests.entry_points import Result, run
@@ -54,6 +55,21 @@ def test_speed_compares_all_in_turn(workspace):
     assert [row[0] for row in rows] == names
     for name, _, ratio, _ in rows:
         assert float(ratio) == pytest.approx(kept["ratios"][name], abs=0.01)
+
+
+def test_a_gpu_is_measured_where_there_is_one(workspace):
+    sizes = ("--lstm_units=8", "--batch_size=4", "--max_sessions=30", "--batches=2")
+    flags = ("--num_listens=20000", "--repeats=2", "--mode=gpu", "--precision=mixed_bfloat16")
+    result = benchmark(workspace, *flags, *sizes)
+    if not has_gpu():
+        assert result.code == 2
+        assert "--mode=gpu needs a GPU, and TensorFlow sees none" in result.error
+        return
+    assert result.code == 0, result.stderr
+    kept = json.loads((workspace / "benchmarks/training-gpu.json").read_text())
+    assert list(kept["seconds"]) == ["ours", "padded", "reference"]
+    assert kept["gpus"]
+    assert kept["options"]["precision"] == "mixed_bfloat16"
 
 
 def test_memory_is_that_of_ten_times_the_users(workspace):
@@ -123,6 +139,8 @@ def test_help_says_what_is_measured():
         ("--batches=0", "--batches=0 must be at least 1"),
         ("--max_sessions=1", "--max_sessions=1 must be at least 2"),
         ("--mode=fast", "--mode=fast"),
+        ("--precision=half", "--precision=half is unknown"),
+        ("--precision=mixed_float16", "--precision=mixed_float16 is for --mode=gpu"),
     ],
 )
 def test_bad_flags_are_refused_at_once(tmp_path, flag, text):
