@@ -38,7 +38,7 @@ class Devices:
         """Whether it is this process that writes what remains of a run."""
         return self.cluster.worker == 0
 
-    def on_each_replica(self, function: Any) -> list[Any]:
+    def on_each_replica(self, function: Callable[[int], Any]) -> list[Any]:
         """Results of `function(k)` for the replicas of this process, k being 0, 1 ...; in graphs.
 
         The parts of a batch come as arguments of the graph, a list for all replicas, so that they
