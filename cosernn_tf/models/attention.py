@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import keras
 import tensorflow as tf
@@ -10,6 +10,9 @@ from keras import ops
 
 from cosernn_tf.models import packing as packings
 from cosernn_tf.models.layers import PACKAGE, Float32Layer, unit_norm
+
+RECENT: Final = 8
+"""Latest sessions that heads can tell apart by nothing but their place."""
 
 _HOUR = 3600.0
 _NOT_ATTENDED = -1e9
@@ -54,10 +57,13 @@ class SessionAttention(Float32Layer):
     With i = 1..t for the session before session i (so that the inputs of session i describe it),
     head h of session t gives Σ_i α_i v_i, where
 
-        α = softmax_i(qᵀk_i / √K - (a_h + a_t) log(1 + hours) - (b_h + b_t) log(1 + sessions))
+        α = softmax_i(
+            qᵀk_i / √K + r_h,t-i - (a_h + a_t) log(1 + hours) - (b_h + b_t) log(1 + t - i)
+        )
 
-    over the `memory` latest i that have a value. `hours` sums the gaps Δ_i..Δ_t between them, and
-    `sessions` is t - i. Where no i has a value, the result is zero.
+    over the `memory` latest i that have a value. `hours` sums the gaps Δ_i..Δ_t between them; r
+    tells the `RECENT` latest apart, whatever they are, and is zero of others. Where no i has a
+    value, the result is zero.
 
     Input shape: queries and keys `(batch, sessions, heads * K)`; decay `(batch, sessions, 2 *
     heads)`, the a_t and b_t of all heads; values `(batch, sessions, values)`, zero where there is
@@ -76,6 +82,9 @@ class SessionAttention(Float32Layer):
 
     def build(self, _: Any) -> None:
         self.decay = self.add_weight(shape=(2 * self.heads,), initializer="zeros", name="decay")
+        self.recent = self.add_weight(
+            shape=(self.heads, RECENT), initializer="zeros", name="recent"
+        )
 
     def call(self, inputs: Sequence[Any]) -> Any:
         queries, keys, decay, values, seconds = map(packings.in_sequence, inputs)
@@ -90,6 +99,9 @@ class SessionAttention(Float32Layer):
         by_time, by_order = tf.split(self._by_head(self.decay + decay), 2, axis=-1)
         logits -= by_time * _log_lag(hours)[:, None]
         logits -= by_order * _log_lag(tf.cast(sessions, tf.float32))
+        # A row that is out of range is zero.
+        is_recent = tf.one_hot(sessions, RECENT)
+        logits += tf.einsum("hr,tir->hti", tf.convert_to_tensor(self.recent), is_recent)
 
         has_value = tf.reduce_any(values != 0.0, axis=-1)
         attended = ((sessions >= 0) & (sessions < self.memory))[None] & has_value[:, None, :]

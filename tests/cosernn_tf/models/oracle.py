@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from cosernn_tf.config import ModelConfig
+from cosernn_tf.models.attention import RECENT
 from cosernn_tf.models.data_spec import DataSpec, LogStatistics
 from cosernn_tf.models.encore import HEADS, MEMORY
 from cosernn_tf.schema import DAYS_OF_WEEK, DEVICES, HOURS
@@ -276,7 +277,8 @@ def encore_of_user(
             for i in remembered:
                 hours = sum(float(step["seconds_since_last"]) for step in steps[i : t + 1]) / 3600
                 match = query[head] @ keys[i][head] / np.sqrt(len(query[head]))
-                logits.append(match - decay[head] @ np.log1p([hours, t - i]))
+                place = weights["attention/recent"][head, t - i] if t - i < RECENT else 0.0
+                logits.append(match + place - decay[head] @ np.log1p([hours, t - i]))
             means[head] = softmax(np.array(logits)) @ np.array([vectors[i] for i in remembered])
         combined = np.concatenate([now, np.sqrt(40) * means.ravel()])
         combined = relu(dense(weights, "combine_2", relu(dense(weights, "combine_1", combined))))
