@@ -1,9 +1,9 @@
-"""When a loss says that training has failed.
+"""When a cosine says that training has failed.
 
-A prediction that knows nothing is at a right angle to its target on average: its loss is 1. A run
-has diverged if the loss, on average over an epoch or over the `LONG` or more batches of it so far,
-has gone back more than half the way from that of the best epoch to there. No healthy run does: all
-epochs are of the same sessions, in batches drawn at random, so that such means differ little.
+A prediction that knows nothing is at a right angle to its target on average: its cosine is 0. A run
+has diverged if the cosine, on average over an epoch or over the `LONG` or more batches of it so
+far, has gone back more than half the way from that of the best epoch to there. No healthy run does:
+all epochs are of the same sessions, in batches drawn at random, so that such means differ little.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,11 @@ from cosernn_tf.training.step import StepResult
 LONG: Final = 1000
 """Batches."""
 
-LOSS_OF_KNOWING_NOTHING: Final = 1.0
 SHARE_LOST: Final = 0.5
-"""Of what the best epoch had learnt, by its training loss."""
+"""Of what the best epoch had learnt, by its training cosine."""
 
 LEARNT: Final = 0.1
-"""Less than this below knowing nothing is no loss to go back from."""
+"""Less than this is no cosine to go back from."""
 
 
 class DivergenceError(UserError):
@@ -41,7 +40,7 @@ def not_finite(step: StepResult) -> str | None:
 
 
 def diverged(sums: Sums, history: Sequence[EpochResult], *, is_whole: bool) -> str | None:
-    """What of an epoch is far above the best one's, by the rule of this module.
+    """What of an epoch is far below the best one's, by the rule of this module.
 
     Args:
         sums: Of the epoch.
@@ -50,12 +49,11 @@ def diverged(sums: Sums, history: Sequence[EpochResult], *, is_whole: bool) -> s
     """
     if not (is_whole or sums.batches >= LONG) or not history or not sums.pairs:
         return None
-    best = min(history, key=lambda epoch: epoch.train_loss)
-    learnt = LOSS_OF_KNOWING_NOTHING - best.train_loss
-    loss = sums.loss / sums.pairs
-    if learnt < LEARNT or loss <= best.train_loss + SHARE_LOST * learnt:
+    best = max(history, key=lambda epoch: epoch.train_cosine)
+    cosine = sums.cosine / sums.pairs
+    if best.train_cosine < LEARNT or cosine >= (1 - SHARE_LOST) * best.train_cosine:
         return None
     return (
-        f"the loss is {loss:.4f} on average over {sums.batches:,} batches, far above the "
-        f"{best.train_loss:.4f} of epoch {best.epoch}"
+        f"the training cosine is {cosine:.4f} on average over {sums.batches:,} batches, far below "
+        f"the {best.train_cosine:.4f} of epoch {best.epoch}"
     )

@@ -66,7 +66,7 @@ class Trainer:
         """Trains until patience or `max_epochs` ends it; the best weights are loaded at the end.
 
         Raises:
-            DivergenceError: The loss is not finite or far above what it was.
+            DivergenceError: The loss is not finite, or the cosine far below what it was.
             KeyboardInterrupt: Training was stopped, and a checkpoint is written.
         """
         self._summaries.start(self._config, self._predictor, self._feed)
@@ -148,6 +148,7 @@ class Trainer:
         result = EpochResult(
             epoch=epoch,
             train_loss=sums.loss / sums.pairs,
+            train_cosine=sums.cosine / sums.pairs,
             train_attention=sums.attention / sums.pairs if self._has_attention else None,
             validation_cosine=validation.cosine,
             validation_attention=validation.attention,

@@ -13,6 +13,8 @@ class EpochResult:
 
     epoch: int
     train_loss: float
+    train_cosine: float
+    """1 - the loss of §5.2.1, whatever the loss."""
     train_attention: float | None
     """Mean β̂, the attention on the offset; None of a model that has no attention."""
     validation_cosine: float
@@ -31,6 +33,7 @@ class Sums:
 
     batches: int = 0
     loss: float = 0.0
+    cosine: float = 0.0
     attention: float = 0.0
     pairs: int = 0
     seconds: float = 0.0
@@ -40,6 +43,7 @@ class Sums:
         return Sums(
             self.batches + 1,
             self.loss + step.loss,
+            self.cosine + step.cosine,
             self.attention + step.attention,
             self.pairs + step.pairs,
             self.seconds + seconds,

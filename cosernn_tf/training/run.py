@@ -61,7 +61,7 @@ def train_run(
 
     Raises:
         UserError: No session sequences, a run with other flags or data, a loss that is not finite
-            or far above what it was, a full disk; of several processes, another one's end.
+            or a cosine far below what it was, a full disk; of several processes, another one's end.
     """
     sessions = open_sessions(workspace.sessions)
     path = workspace.run(run)

@@ -24,6 +24,8 @@ class StepResult:
     """Sums over the (user, session) pairs of a batch."""
 
     loss: float
+    cosine: float
+    """Of prediction and s⁺, whatever the loss."""
     attention: float
     """β̂; 0 of a model that has no attention."""
     pairs: int
@@ -92,14 +94,15 @@ class TrainStep:
             ({name: part.inputs[name] for name in self._inputs}, part.labels, part.active)
             for part in parts
         ]
-        sums = np.zeros(2)
+        sums = np.zeros(3)
         count = self._devices.share.count
         for turn in range(0, len(parts), count):
             sums += self._accumulate(arguments[turn : turn + count], np.float32(max(own_pairs, 1)))
-        loss, attention, pairs = self._devices.sum_of_workers([*sums, own_pairs]).tolist()
+        found = self._devices.sum_of_workers([*sums, own_pairs]).tolist()
+        loss, cosine, attention, pairs = found
         # Without a pair there is no gradient, and Adam would still move on its momentum.
         norms = self._take_step(own_pairs / pairs) if pairs and np.isfinite(loss) else None
-        return StepResult(loss, attention, int(pairs), norms)
+        return StepResult(loss, cosine, attention, int(pairs), norms)
 
     def _take_step(self, share: float) -> tf.Tensor | None:
         """Along a gradient that is finite; gives its norms.
@@ -135,7 +138,7 @@ class TrainStep:
         *,
         pairs: tf.Tensor,
     ) -> tf.Tensor:
-        """(2,): sums of losses and attention; the gradient is that of the mean over `pairs`."""
+        """(3,): sums of losses, cosines and attention; the gradient is of the mean over `pairs`."""
         with tf.GradientTape() as tape, packed(Packing.of(active)):
             outputs = self._model(inputs, training=True)
             loss = self._loss(outputs[PREDICTION], labels)
@@ -144,10 +147,12 @@ class TrainStep:
         gradients = tape.gradient(scaled, [variable.value for variable in self._variables])
         for total, gradient in zip(self._gradients, gradients, strict=True):
             total.assign_add(tf.convert_to_tensor(gradient))
+        cosines = tf.reduce_sum(outputs[PREDICTION] * labels.target, axis=-1)
+        cosine = tf.reduce_sum(labels.weight * cosines)
         attention = tf.zeros(())
         if ATTENTION in outputs:
             attention = tf.reduce_sum(labels.weight * outputs[ATTENTION][..., 0])
-        return tf.stack([loss, attention])
+        return tf.stack([loss, cosine, attention])
 
     def _sum_on_replicas(self, share: tf.Tensor) -> tf.Tensor:
         return self._devices.on_each_replica(lambda _: self._sum_gradients(share))[0]

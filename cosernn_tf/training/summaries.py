@@ -49,9 +49,10 @@ RANKING_NAMES: Final = {
 """What the means over sessions of a metric are called."""
 
 _DESCRIPTIONS: Final = {
-    "fit/loss": "1 - cosine, mean over sessions. That of train is of weights that still change, so "
-    "it begins above that of validation; validation that rises while train falls is overfitting.",
-    "fit/cosine": "Of predictions and s⁺. The epoch with the best of validation is kept.",
+    "fit/loss": "Of --loss, mean over training sessions.",
+    "fit/cosine": "Of predictions and s⁺. That of train is of weights that still change, so it "
+    "begins below that of validation; validation that falls while train rises is overfitting. The "
+    "epoch with the best of validation is kept.",
     "fit/attention_offset": "Mean β̂: 1 is all on the offset û, 0 all on the long-term embedding.",
     "fit/attention": "β̂ of validation sessions: 1 is all on the offset û, 0 all on the long-term "
     "embedding. A user's first session has 1, for want of a long-term embedding.",
@@ -135,13 +136,12 @@ class Summaries:
         epoch = result.epoch
         of_train = {
             "fit/loss": result.train_loss,
-            "fit/cosine": 1.0 - result.train_loss,
+            "fit/cosine": result.train_cosine,
             "fit/attention_offset": result.train_attention,
             "speed/sessions_per_second": result.sessions_per_second,
             "speed/seconds": result.seconds,
         }
         of_validation = {
-            "fit/loss": 1.0 - result.validation_cosine,
             "fit/cosine": result.validation_cosine,
             "fit/attention_offset": result.validation_attention,
             **_by_tag(result.validation_ranking, f"{_RANKING}/"),
@@ -175,7 +175,7 @@ class Summaries:
             "total/best_Cosine": best.validation_cosine,
             **_by_tag(best.validation_ranking, "total/best_"),
             "total/best_epoch": best.epoch,
-            "total/train_cosine": 1.0 - best.train_loss,
+            "total/train_cosine": best.train_cosine,
             "total/epochs": progress.epoch,
             "total/minutes": sum(epoch.seconds for epoch in progress.history) / 60,
             "total/weights": self._model.count_params(),

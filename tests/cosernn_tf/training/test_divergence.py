@@ -1,4 +1,4 @@
-"""When a loss says that training has failed, and when it does not."""
+"""When a cosine says that training has failed, and when it does not."""
 
 import dataclasses
 
@@ -9,10 +9,12 @@ from cosernn_tf.training.progress import EpochResult, Sums
 from cosernn_tf.training.step import StepResult
 
 
-def epoch(number, loss):
+def epoch(number, cosine):
     return EpochResult(
         epoch=number,
-        train_loss=loss,
+        # Any: a loss may have more terms than the cosine.
+        train_loss=5.0,
+        train_cosine=cosine,
         train_attention=None,
         validation_cosine=0.5,
         validation_attention=None,
@@ -21,37 +23,37 @@ def epoch(number, loss):
     )
 
 
-HISTORY = (epoch(1, 0.8), epoch(2, 0.6), epoch(3, 0.7))
-"""The best had learnt 0.4; half of that lost is a loss of 0.8."""
+HISTORY = (epoch(1, 0.2), epoch(2, 0.4), epoch(3, 0.3))
+"""The best had learnt 0.4; half of that lost leaves 0.2."""
 
 
-def sums(loss, *, batches=7):
-    return Sums(batches=batches, loss=loss * 50, pairs=50)
+def sums(cosine, *, batches=7):
+    return Sums(batches=batches, loss=5.0, cosine=cosine * 50, pairs=50)
 
 
 def test_an_epoch_that_lost_more_than_half_has_diverged():
-    assert diverged(sums(0.79), HISTORY, is_whole=True) is None
-    assert diverged(sums(0.81), HISTORY, is_whole=True) == (
-        "the loss is 0.8100 on average over 7 batches, far above the 0.6000 of epoch 2"
+    assert diverged(sums(0.21), HISTORY, is_whole=True) is None
+    assert diverged(sums(0.19), HISTORY, is_whole=True) == (
+        "the training cosine is 0.1900 on average over 7 batches, far below the 0.4000 of epoch 2"
     )
 
 
 def test_part_of_an_epoch_counts_once_it_is_long():
-    assert diverged(sums(1.9, batches=LONG - 1), HISTORY, is_whole=False) is None
-    assert diverged(sums(0.79, batches=LONG), HISTORY, is_whole=False) is None
-    assert diverged(sums(0.81, batches=LONG), HISTORY, is_whole=False) is not None
+    assert diverged(sums(-0.9, batches=LONG - 1), HISTORY, is_whole=False) is None
+    assert diverged(sums(0.21, batches=LONG), HISTORY, is_whole=False) is None
+    assert diverged(sums(0.19, batches=LONG), HISTORY, is_whole=False) is not None
 
 
 def test_where_nothing_was_learnt_nothing_is_lost():
-    assert diverged(sums(1.9), (), is_whole=True) is None
-    assert diverged(sums(1.1), (epoch(1, 0.95),), is_whole=True) is None
-    assert diverged(sums(1.1), (epoch(1, 1.05),), is_whole=True) is None
+    assert diverged(sums(-0.9), (), is_whole=True) is None
+    assert diverged(sums(-0.1), (epoch(1, 0.05),), is_whole=True) is None
+    assert diverged(sums(-0.1), (epoch(1, -0.05),), is_whole=True) is None
     assert diverged(Sums(batches=LONG), HISTORY, is_whole=False) is None
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_what_is_no_number_is_said(number):
-    step = StepResult(loss=25.0, attention=0.0, pairs=50)
+    step = StepResult(loss=25.0, cosine=25.0, attention=0.0, pairs=50)
     assert not_finite(step) is None
     assert not_finite(dataclasses.replace(step, loss=number)) == f"the loss is {number}"
     norms = [1.0, 2.0]

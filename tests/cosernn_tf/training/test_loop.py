@@ -226,8 +226,9 @@ def test_a_loss_far_above_the_best_stops_and_keeps_the_best_weights(feed, tmp_pa
     turning = TurningFeed(feed.sessions, feed.track_embeddings)
     model, trainer = make_trainer(turning, tmp_path / "run")
     message = (
-        r"the loss is 1\.\d+ on average over \d+ batches, far above the 0\.\d+ of epoch 2 in "
-        r"epoch 3, batch 7 of .*: the weights of epoch 2, the best, are in .*best\.weights\.h5; try"
+        r"the training cosine is -?0\.\d+ on average over \d+ batches, far below the 0\.\d+ of "
+        r"epoch 2 in epoch 3, batch 7 of .*: the weights of epoch 2, the best, are in "
+        r".*best\.weights\.h5; try"
     )
     with pytest.raises(DivergenceError, match=message):
         trainer.train()

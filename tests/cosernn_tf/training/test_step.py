@@ -60,6 +60,7 @@ def test_parts_give_the_step_of_the_whole_batch(model, data, windows):
     at_once, expected = descend(model, [whole])
     assert result.pairs == expected.pairs == np.count_nonzero(whole.weight)
     assert result.loss == pytest.approx(expected.loss, rel=1e-5)
+    assert result.cosine == pytest.approx(result.pairs - expected.loss, rel=1e-5)
     assert result.attention == pytest.approx(expected.attention, rel=1e-5)
     for ours, theirs in zip(by_parts, at_once, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)

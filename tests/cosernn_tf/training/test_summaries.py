@@ -53,11 +53,10 @@ def test_every_epoch_is_shown(trained, events):
     _, _, history = trained
     for folder, tag, value in (
         ("train", "fit/loss", lambda epoch: epoch.train_loss),
-        ("train", "fit/cosine", lambda epoch: 1 - epoch.train_loss),
+        ("train", "fit/cosine", lambda epoch: epoch.train_cosine),
         ("train", "fit/attention_offset", lambda epoch: epoch.train_attention),
         ("train", "speed/sessions_per_second", lambda epoch: epoch.sessions_per_second),
         ("train", "speed/seconds", lambda epoch: epoch.seconds),
-        ("validation", "fit/loss", lambda epoch: 1 - epoch.validation_cosine),
         ("validation", "fit/cosine", lambda epoch: epoch.validation_cosine),
         ("validation", "fit/attention_offset", lambda epoch: epoch.validation_attention),
         ("validation", "ranking/MRR@20", lambda epoch: epoch.validation_ranking["session_rr_20"]),
