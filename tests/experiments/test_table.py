@@ -114,7 +114,7 @@ def test_what_is_refused(workspace, tmp_path):
     root = f"--workspace={workspace.root}"
     refused = {
         "--table=None is none of 2, 3, 4": [root],
-        "--table=5 is none of 2, 3, 4": [root, "--table=5"],
+        "--table=6 is none of 2, 3, 4, 5": [root, "--table=6"],
         "--rows has 'jodie', which is none of": [root, "--table=3", "--rows=jodie"],
         "--seeds has 'x', which is no whole number": [root, "--table=3", "--seeds=1,x"],
         "--seeds is empty": [root, "--table=3", "--seeds="],

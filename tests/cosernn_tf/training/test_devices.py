@@ -122,7 +122,8 @@ def free_ports(count: int) -> list[int]:
 
 
 def test_a_strategy_of_one_device_works_and_says_so(caplog):
-    caplog.set_level(logging.INFO)
+    # Of absl, which has a level of its own that other tests may have changed.
+    caplog.set_level(logging.INFO, logger="absl")
     devices = open_devices("mirrored")
     assert (devices.share, devices.is_chief) == (one_device().share, True)
     assert "Training on 1 " in caplog.text

@@ -96,7 +96,8 @@ MOMENTS = (
         "the disk is full",
         "def fill(*_):\n"
         "    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)\n"
-        "    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))\n"
+        # Room for what is said on stderr, which is a file here, not for the weights.
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (16_000, hard))\n"
         "at_call(1, Checkpoints, 'save', fill)",
         2,
         "in epoch 1 after batch 2",
