@@ -78,16 +78,11 @@ class Encodings:
 
     @cached_property
     def last(self) -> dict[str, keras.KerasTensor]:
-        """s_{t-1} of each pathway, of unit variance; empty without the feature.
-
-        Unit norm leaves each coordinate at 1/√40: scaled to unit variance like the other features,
-        they are learnt as fast as these (README, "Differences from the paper").
-        """
+        """s_{t-1} of each pathway, `scaled`; empty without the feature."""
         if "last_session" not in self._config.features:
             return {}
-        scale = math.sqrt(EMBEDDING_DIM)
         return {
-            pathway: keras.layers.Rescaling(scale, name=f"{pathway}_scaled")(self.inputs[name])
+            pathway: scaled(pathway, self.inputs[name])
             for pathway, name in self._inputs_of_pathways.items()
         }
 
@@ -136,6 +131,15 @@ class Encodings:
             statistics.mean, statistics.deviation, name=f"{name}_standardized"
         )
         return layer(self.inputs[name])
+
+
+def scaled(name: str, vectors: keras.KerasTensor) -> keras.KerasTensor:
+    """Vectors of unit norm, whose coordinates are 1/√40, as ones of unit variance.
+
+    Like the other features then, they are learnt as fast as these (README, "Differences from the
+    paper").
+    """
+    return keras.layers.Rescaling(math.sqrt(EMBEDDING_DIM), name=f"{name}_scaled")(vectors)
 
 
 def concatenated(name: str, tensors: list[keras.KerasTensor]) -> keras.KerasTensor:

@@ -1,13 +1,12 @@
 """Encore: attention over past sessions, in place of a recurrent state. Our own successor."""
 
-import math
 from typing import Final
 
 import keras
 
 from cosernn_tf.models.attention import OfEverySession, Previous, SessionAttention, WeightedSum
 from cosernn_tf.models.base import PREDICTION, SequenceModel
-from cosernn_tf.models.encodings import Encodings, concatenated
+from cosernn_tf.models.encodings import Encodings, concatenated, scaled
 from cosernn_tf.schema import EMBEDDING_DIM, NUM_AGE_BUCKETS
 from cosernn_tf.windows import MIN_EARLIER_SESSIONS
 
@@ -54,7 +53,7 @@ class Encore(SequenceModel):
         )
         remembered = keras.layers.Reshape((-1, HEADS * values.shape[-1]), name="heads")(remembered)
 
-        combined = concatenated("combined", [now, self._scaled("remembered", remembered)])
+        combined = concatenated("combined", [now, scaled("remembered", remembered)])
         combined = self._dense("combine_2", self._dense("combine_1", combined))
         count = remembered.shape[-1] // EMBEDDING_DIM
         # The first guess is the mean of all that is remembered.
@@ -77,7 +76,7 @@ class Encore(SequenceModel):
             [
                 *encodings.of_now,
                 *encodings.of_last,
-                self._scaled("long_term", long_term),
+                scaled("long_term", long_term),
                 OfEverySession(name="age_of_user")([age, long_term]),
             ],
         )
@@ -93,8 +92,3 @@ class Encore(SequenceModel):
         # A softmax does not see what all keys have in common: no bias.
         dense = keras.layers.Dense(HEADS * KEY_SIZE, use_bias=name == "query", name=name)
         return dense(concatenated(f"of_{name}", tensors))
-
-    @staticmethod
-    def _scaled(name: str, vectors: keras.KerasTensor) -> keras.KerasTensor:
-        """Unit vectors with coordinates of unit variance (`Encodings.last`)."""
-        return keras.layers.Rescaling(math.sqrt(EMBEDDING_DIM), name=f"{name}_scaled")(vectors)

@@ -5,11 +5,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from cosernn_tf.models.layers import PACKAGE
 from cosernn_tf.models.packing import Packing
 from cosernn_tf.models.recurrence import PackedRNN, Rows, backward, forward
 
 
-@keras.saving.register_keras_serializable(package="cosernn_tf")
+@keras.saving.register_keras_serializable(package=PACKAGE)
 class StackedGRU(PackedRNN, keras.layers.GRU):
     """`keras.layers.GRU`, which resets after the matrix product: see `PackedRNN`."""
 

@@ -5,11 +5,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from cosernn_tf.models.layers import PACKAGE
 from cosernn_tf.models.packing import Packing
 from cosernn_tf.models.recurrence import PackedRNN, Rows, backward, forward
 
 
-@keras.saving.register_keras_serializable(package="cosernn_tf")
+@keras.saving.register_keras_serializable(package=PACKAGE)
 class StackedLSTM(PackedRNN, keras.layers.LSTM):
     """`keras.layers.LSTM` with two initial states, (h, c): see `PackedRNN`."""
 

@@ -8,6 +8,8 @@ import pyarrow as pa
 from scipy.cluster.vq import kmeans2
 from tensorboard.plugins.projector import ProjectorConfig, visualize_embeddings
 
+from cosernn_tf.permutations import inverse
+
 MAX_TRACKS: Final = 10_000
 """What TensorBoard shows of a space without sampling it once more."""
 CLUSTERS: Final = 10
@@ -62,5 +64,5 @@ def clusters_of(vectors: np.ndarray, *, clusters: int = CLUSTERS) -> np.ndarray:
         vectors.astype(np.float64), clusters, iter=_ITERATIONS, minit="++", seed=_SEED
     )
     _, label, sizes = np.unique(label, return_inverse=True, return_counts=True)
-    place = np.argsort(np.argsort(-sizes, kind="stable"), kind="stable")
+    place = inverse(np.argsort(-sizes, kind="stable"))
     return np.asarray(place[label])
