@@ -32,6 +32,9 @@ class Architecture:
 LOSSES: Final = ("cosine", "ranking")
 """What `--loss` takes: that of §5.2.1, and our own (`cosernn_tf.models.losses`)."""
 
+SELECTIONS: Final = ("cosine", "ranking")
+"""What `--best_by` takes: by what of the validation split the best epoch is told."""
+
 ARCHITECTURES: Final = (
     Architecture("cosernn", inputs=("age_bucket", "long_term"), pathways=("played", "skipped")),
     Architecture("jodie", inputs=("age_bucket", "user_id"), pathways=PATHWAYS, needs=("gap",)),
@@ -139,7 +142,7 @@ class TrainConfig:
     """Longest window."""
     max_epochs: int = 50
     patience: int = 5
-    """Epochs without a better validation cosine before training stops."""
+    """Epochs without a better validation score before training stops."""
     clip_norm: float = 0.0
     """Global norm to which gradients are clipped; 0 clips nothing."""
     loss: str = ""
@@ -148,6 +151,8 @@ class TrainConfig:
     """Of the session term of the ranking loss."""
     track_weight: float = 0.2
     """Of its track term."""
+    best_by: str = ""
+    """Of `SELECTIONS`, the score of an epoch; empty becomes that of the loss."""
     seed: int = 1
     precision: str = "float32"
 
@@ -166,6 +171,12 @@ class TrainConfig:
             self.loss in LOSSES,
             f"--loss={self.loss} is unknown: choose from {', '.join(LOSSES)}",
         )
+        if not self.best_by:
+            object.__setattr__(self, "best_by", self.loss)
+        require(
+            self.best_by in SELECTIONS,
+            f"--best_by={self.best_by} is unknown: choose from {', '.join(SELECTIONS)}",
+        )
         for flag in ("session_weight", "track_weight"):
             value = getattr(self, flag)
             require(0 <= value < math.inf, f"--{flag}={value} must be 0 or above, and finite")
@@ -176,10 +187,10 @@ class TrainConfig:
             value = getattr(self, flag)
             require(value >= 1, f"--{flag}={value} must be at least 1")
 
-    def goes_on_after(self, cosines: Sequence[float]) -> bool:
-        """Whether another epoch follows on those with these validation cosines."""
-        best = max(range(len(cosines)), key=cosines.__getitem__, default=-1) + 1
-        return len(cosines) < self.max_epochs and len(cosines) - best < self.patience
+    def goes_on_after(self, scores: Sequence[float]) -> bool:
+        """Whether another epoch follows on those with these validation scores."""
+        best = max(range(len(scores)), key=scores.__getitem__, default=-1) + 1
+        return len(scores) < self.max_epochs and len(scores) - best < self.patience
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

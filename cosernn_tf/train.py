@@ -67,6 +67,12 @@ _SESSION_WEIGHT = flags.DEFINE_float(
 _TRACK_WEIGHT = flags.DEFINE_float(
     "track_weight", _DEFAULT.track_weight, "Of the track term of --loss=ranking."
 )
+_BEST_BY = flags.DEFINE_string(
+    "best_by",
+    "",
+    "By what of the validation split the epoch is chosen that is kept: cosine, or ranking, the "
+    "geometric mean of MRR and mAP of a sample of its sessions. By default as --loss.",
+)
 _LEARNING_RATE = flags.DEFINE_float(
     "learning_rate", _DEFAULT.learning_rate, "Adam's learning rate (the paper's λ)."
 )
@@ -86,7 +92,7 @@ _MAX_EPOCHS = flags.DEFINE_integer(
 _PATIENCE = flags.DEFINE_integer(
     "patience",
     _DEFAULT.patience,
-    "Epochs without a better validation cosine after which training stops.",
+    "Epochs without a better validation score (--best_by) after which training stops.",
 )
 _CLIP_NORM = flags.DEFINE_float(
     "clip_norm", _DEFAULT.clip_norm, "Global norm to which gradients are clipped; 0: not at all."
@@ -152,6 +158,7 @@ def main(_: list[str]) -> None:
         loss=_LOSS.value,
         session_weight=_SESSION_WEIGHT.value,
         track_weight=_TRACK_WEIGHT.value,
+        best_by=_BEST_BY.value,
         learning_rate=_LEARNING_RATE.value,
         batch_size=_BATCH_SIZE.value,
         max_sessions=_MAX_SESSIONS.value,

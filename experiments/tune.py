@@ -6,8 +6,9 @@
 
 Without --search, the paper's grids of λ, d and m, which are for a log of the paper's size. Each
 trial is a run of `cosernn_tf.train` in `<workspace>/tuning/<study>/runs/`, judged by its best
-validation cosine; the test split plays no part. Flags that this command does not know, such as
---model=jodie or --max_epochs=10, go to `cosernn_tf.train`, for all trials.
+validation score: the cosine, or what --best_by says. The test split plays no part. Flags that this
+command does not know, such as --model=jodie or --max_epochs=10, go to `cosernn_tf.train`, for all
+trials.
 
 Given again after an interruption, it goes on where it stopped, and ends with the same trials as if
 there had been none. A trial that fails is recorded, and the study goes on. At the end come a table,
@@ -56,7 +57,7 @@ _PRUNER = flags.DEFINE_enum(
     "pruner",
     "none",
     ["none", "median", "asha"],
-    "Gives up trials by their validation cosine: below the median of the earlier ones at the same "
+    "Gives up trials by their validation score: below the median of the earlier ones at the same "
     "epoch, or by successive halving, which takes the best third on at 1, 3, 9 ... times "
     "--prune_after_epochs. Both are hard on low learning rates, which are slow to begin with.",
 )

@@ -151,6 +151,7 @@ class Trainer:
             train_cosine=sums.cosine / sums.pairs,
             train_attention=sums.attention / sums.pairs if self._has_attention else None,
             validation_cosine=validation.cosine,
+            validation_score=validation.score(self._config.best_by),
             validation_attention=validation.attention,
             sessions_per_second=sums.pairs / sums.seconds,
             seconds=sums.seconds + time.perf_counter() - started,
@@ -187,17 +188,18 @@ class Trainer:
 
 
 def _wants_another_epoch(progress: Progress, config: TrainConfig) -> bool:
-    return config.goes_on_after([epoch.validation_cosine for epoch in progress.history])
+    return config.goes_on_after([epoch.validation_score for epoch in progress.history])
 
 
 def _log_epoch(progress: Progress, config: TrainConfig) -> None:
     result = progress.history[-1]
     epochs_left = config.max_epochs - result.epoch if _wants_another_epoch(progress, config) else 0
     logging.info(
-        "Epoch %d: loss %.4f, validation cosine %.4f%s, %.0f sessions/s, %s",
+        "Epoch %d: loss %.4f, validation cosine %.4f%s%s, %.0f sessions/s, %s",
         result.epoch,
         result.train_loss,
         result.validation_cosine,
+        "" if config.best_by == "cosine" else f", score {result.validation_score:.4f}",
         " (best)" if progress.best is result else "",
         result.sessions_per_second,
         f"at most {epochs_left * result.seconds / 60:.1f} min left" if epochs_left else "done",

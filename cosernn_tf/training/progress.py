@@ -18,6 +18,8 @@ class EpochResult:
     train_attention: float | None
     """Mean β̂, the attention on the offset; None of a model that has no attention."""
     validation_cosine: float
+    validation_score: float
+    """By which the best epoch is told, of `--best_by`."""
     validation_attention: float | None
     sessions_per_second: float
     """Training sessions, padding not counted."""
@@ -64,8 +66,8 @@ class Progress:
 
     @property
     def best(self) -> EpochResult | None:
-        """The first epoch with the highest validation cosine."""
-        return max(self.history, key=lambda epoch: epoch.validation_cosine, default=None)
+        """The first epoch with the highest validation score."""
+        return max(self.history, key=lambda epoch: epoch.validation_score, default=None)
 
     @property
     def moment(self) -> str:

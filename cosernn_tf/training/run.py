@@ -164,7 +164,7 @@ def _train(
     except DivergenceError as error:
         write_text(run / DIVERGED, f"{error}\n")
         raise
-    best = max(history, key=lambda epoch: epoch.validation_cosine)
+    best = max(history, key=lambda epoch: epoch.validation_score)
     model.save(run / MODEL_FILE)
     # On one device again, whatever it was trained on.
     model = load_model(run)

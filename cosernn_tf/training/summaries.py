@@ -51,8 +51,9 @@ RANKING_NAMES: Final = {
 _DESCRIPTIONS: Final = {
     "fit/loss": "Of --loss, mean over training sessions.",
     "fit/cosine": "Of predictions and s⁺. That of train is of weights that still change, so it "
-    "begins below that of validation; validation that falls while train rises is overfitting. The "
-    "epoch with the best of validation is kept.",
+    "begins below that of validation; validation that falls while train rises is overfitting. "
+    "That of validation is what epochs are compared by, unless `--best_by` says otherwise.",
+    "fit/score": "By which the epoch is chosen that is kept (`--best_by`).",
     "fit/attention_offset": "Mean β̂: 1 is all on the offset û, 0 all on the long-term embedding.",
     "fit/attention": "β̂ of validation sessions: 1 is all on the offset û, 0 all on the long-term "
     "embedding. A user's first session has 1, for want of a long-term embedding.",
@@ -143,6 +144,7 @@ class Summaries:
         }
         of_validation = {
             "fit/cosine": result.validation_cosine,
+            "fit/score": result.validation_score,
             "fit/attention_offset": result.validation_attention,
             **_by_tag(result.validation_ranking, f"{_RANKING}/"),
         }

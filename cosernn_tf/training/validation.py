@@ -26,6 +26,18 @@ class Validation:
     sessions: int
     ranking: SampleScores | None
 
+    def score(self, best_by: str) -> float:
+        """By which epochs are compared: higher is better.
+
+        The cosine, or with "ranking" the geometric mean of what is ranked: MRR and mAP, at each K.
+        They differ in size, and none is to outweigh another. Where no history is long enough for
+        any of them, it is the cosine after all.
+        """
+        means = list(self.ranking.means.values()) if self.ranking else []
+        if best_by == "cosine" or not means:
+            return self.cosine
+        return float(np.prod(means) ** (1 / len(means)))
+
 
 def validate(
     predictor: Predictor, feed: Feed, *, max_sessions: int, ranking: RankingSample | None = None

@@ -77,17 +77,17 @@ class Advice:
         """What to try; None if all there is was tried."""
         return None if self._trial is None else self._flags(self._trial)
 
-    def should_prune(self, epoch: int, cosine: float) -> bool:
-        """Whether to give the trial up, with its cosine after one epoch more, each told once."""
+    def should_prune(self, epoch: int, score: float) -> bool:
+        """Whether to give the trial up, with its score after one epoch more, each told once."""
         assert self._trial is not None
-        return _reported(self._trial, epoch, cosine)
+        return _reported(self._trial, epoch, score)
 
     def _replay(self, past: Trial) -> None:
         """Tells the study of a trial, epoch by epoch: ASHA remembers who came to which rung."""
         trial = self._ask_for(past.flags)
         if past.state is State.FINISHED:
             self._report(trial, past)
-            self._study.tell(trial, past.cosine)
+            self._study.tell(trial, past.score)
             return
         # Of a trial that failed it is not told how far it came: pruned before its first epoch, it
         # counts as worse than all others (as failed, it would not count, and TPE try the like).
@@ -96,8 +96,8 @@ class Advice:
         self._study.tell(trial, state=TrialState.PRUNED)
 
     def _report(self, trial: optuna.Trial, past: Trial) -> None:
-        for epoch, cosine in enumerate(past.cosines, start=1):
-            _reported(trial, epoch, cosine)
+        for epoch, score in enumerate(past.scores, start=1):
+            _reported(trial, epoch, score)
 
     def _ask(self, earlier: Sequence[Trial]) -> optuna.Trial | None:
         """Asks for a trial that was not made yet: it would give the same again."""
@@ -145,8 +145,8 @@ class Advice:
         return optuna.samplers.GridSampler(values, seed=self._strategy.seed)
 
 
-def _reported(trial: optuna.Trial, epoch: int, cosine: float) -> bool:
-    trial.report(cosine, epoch)
+def _reported(trial: optuna.Trial, epoch: int, score: float) -> bool:
+    trial.report(score, epoch)
     return trial.should_prune()
 
 

@@ -15,7 +15,7 @@ from experiments.tuning.trials import Trial
 
 TENSORBOARD: Final = "tensorboard"
 
-_METRICS: Final = ("cosine", "best_epoch", "epochs", "sessions_per_second", "seconds")
+_METRICS: Final = ("score", "best_epoch", "epochs", "sessions_per_second", "seconds")
 
 
 def write_hparams(folder: Path, space: Space, trials: Sequence[Trial]) -> None:

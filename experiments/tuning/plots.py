@@ -36,12 +36,12 @@ _PANEL: Final = (3.4, 3.2)
 _SIZE: Final = (6.4, 3.8)
 _ROOM: Final = 0.12
 """Beside the lowest and the highest value, as a share of the way between them."""
-_COSINE: Final = "validation cosine"
+_SCORE: Final = "validation score"
 
 
 def write_plots(folder: Path, space: Space, trials: Sequence[Trial]) -> None:
-    """Writes the plots of the trials that have a cosine, by the names of `NAMES`."""
-    shown = [trial for trial in trials if trial.cosine is not None]
+    """Writes the plots of the trials that have a score, by the names of `NAMES`."""
+    shown = [trial for trial in trials if trial.score is not None]
     folder.mkdir(exist_ok=True)
     size = (_PANEL[0] * len(space.dimensions), _PANEL[1])
     flags, numbers, epochs = (folder / name for name in NAMES)
@@ -70,26 +70,26 @@ def _flags(figure: Figure, space: Space, trials: Sequence[Trial]) -> None:
         _scatter(axes, trials, [trial.flags[dimension.flag] for trial in trials])
         if not dimension.is_range:
             tops = [
-                (value, max(cosines))
+                (value, max(scores))
                 for value in sorted(dimension.values)
-                if (cosines := _cosines_at(trials, dimension, value))
+                if (scores := _scores_at(trials, dimension, value))
             ]
             axes.plot(*zip(*tops, strict=True) if tops else ((), ()), color=_BLUE, linewidth=1)
         _scale(axes, dimension)
         axes.set_xlabel(dimension.flag)
-    panels[0].set_ylabel(_COSINE)
+    panels[0].set_ylabel(_SCORE)
     _legend(panels[-1])
 
 
-def _cosines_at(trials: Sequence[Trial], dimension: Dimension, value: int | float) -> list[float]:
+def _scores_at(trials: Sequence[Trial], dimension: Dimension, value: int | float) -> list[float]:
     """Of the trials that were trained to their end."""
     finished = (trial for trial in trials if trial.state is State.FINISHED)
-    return [_cosine(trial) for trial in finished if trial.flags[dimension.flag] == value]
+    return [_score(trial) for trial in finished if trial.flags[dimension.flag] == value]
 
 
-def _cosine(trial: Trial) -> float:
-    assert trial.cosine is not None
-    return trial.cosine
+def _score(trial: Trial) -> float:
+    assert trial.score is not None
+    return trial.score
 
 
 def _scale(axes: Axes, dimension: Dimension) -> None:
@@ -113,7 +113,7 @@ def _trials(axes: Axes, trials: Sequence[Trial]) -> None:
     """Every trial, and the best so far."""
     _scatter(axes, trials, [trial.number for trial in trials])
     finished = [trial for trial in trials if trial.state is State.FINISHED]
-    so_far = itertools.accumulate(map(_cosine, finished), max)
+    so_far = itertools.accumulate(map(_score, finished), max)
     axes.step(
         [trial.number for trial in finished],
         list(so_far),
@@ -124,7 +124,7 @@ def _trials(axes: Axes, trials: Sequence[Trial]) -> None:
     )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("trial")
-    axes.set_ylabel(_COSINE)
+    axes.set_ylabel(_SCORE)
     _legend(axes)
 
 
@@ -134,18 +134,18 @@ def _epochs(axes: Axes, trials: Sequence[Trial]) -> None:
     for trial in trials:
         is_best = best is not None and trial.number == best.number
         axes.plot(
-            range(1, len(trial.cosines) + 1),
-            trial.cosines,
+            range(1, len(trial.scores) + 1),
+            trial.scores,
             color=_RED if is_best else _BLUE if trial.state is State.FINISHED else _GREY,
             linestyle="-" if trial.state is State.FINISHED else "--",
             linewidth=1.8 if is_best else 0.8,
             zorder=3 if is_best else 2,
-            marker="." if len(trial.cosines) == 1 else None,
+            marker="." if len(trial.scores) == 1 else None,
             label=_LABELS["best" if is_best else trial.state],
         )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
-    axes.set_ylabel(_COSINE)
+    axes.set_ylabel(_SCORE)
     _legend(axes)
 
 
@@ -164,7 +164,7 @@ def _scatter(axes: Axes, trials: Sequence[Trial], places: Sequence[int | float])
         is_finished = trial.state is State.FINISHED
         axes.scatter(
             x,
-            _cosine(trial),
+            _score(trial),
             s=40 if is_best else 22,
             color=_RED if is_best else _BLUE if is_finished else _GREY,
             marker="o" if is_finished else "x",

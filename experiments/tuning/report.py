@@ -20,7 +20,7 @@ BEST_FLAGS: Final = "best.flags"
 """What a study's directory has of them (WORKSPACE.md)."""
 
 COLUMNS: Final = (
-    "trial", "state", "cosine", "best_epoch", "epochs", "sessions_per_second", "seconds", "error"
+    "trial", "state", "score", "best_epoch", "epochs", "sessions_per_second", "seconds", "error"
 )  # fmt: skip
 """Of the CSV, those of the flags that are searched being after the first."""
 
@@ -55,11 +55,11 @@ def to_markdown(study: Study, trials: Sequence[Trial]) -> str:
         f"{plan.strategy.seed}.",
         f"- Searched: {'; '.join(map(str, plan.space.dimensions))}.",
         f"- Of all trials: {' '.join(plan.training_flags)}.",
-        "- By validation cosine; the test split plays no part. What was pruned or failed comes "
-        "last, and is not chosen.",
+        "- By validation score: the cosine, or what --best_by says. The test split plays no part. "
+        "What was pruned or failed comes last, and is not chosen.",
         "",
     ]
-    rows = [["trial", *flags, "cosine", "best epoch", "epochs", "sessions/s", "seconds", "state"]]
+    rows = [["trial", *flags, "score", "best epoch", "epochs", "sessions/s", "seconds", "state"]]
     for trial in ranked(trials):
         numbers = [str(trial.flags[flag]) for flag in flags]
         rate = trial.sessions_per_second
@@ -67,9 +67,9 @@ def to_markdown(study: Study, trials: Sequence[Trial]) -> str:
             [
                 str(trial.number),
                 *numbers,
-                _ABSENT if trial.cosine is None else f"{trial.cosine:.4f}",
+                _ABSENT if trial.score is None else f"{trial.score:.4f}",
                 _ABSENT if trial.best_epoch is None else str(trial.best_epoch),
-                str(len(trial.cosines)),
+                str(len(trial.scores)),
                 _ABSENT if rate is None else f"{rate:,.0f}",
                 f"{trial.seconds:,.1f}",
                 str(trial.state),
@@ -105,9 +105,9 @@ def to_csv(trials: Sequence[Trial]) -> str:
 def figures_of(trial: Trial) -> Mapping[str, float]:
     """What there is of the numbers of a trial, by name of the column."""
     values = {
-        "cosine": trial.cosine,
+        "score": trial.score,
         "best_epoch": trial.best_epoch,
-        "epochs": len(trial.cosines),
+        "epochs": len(trial.scores),
         "sessions_per_second": trial.sessions_per_second,
         "seconds": trial.seconds,
     }
@@ -120,8 +120,8 @@ def best_flags(study: Study, best: Trial, num_trials: int) -> str:
     config = TrainConfig.from_dict(json.loads(text)["config"])
     path = study.folder / BEST_FLAGS
     return (
-        f"# The best of {num_trials} trials of study {study.plan.name}: validation cosine "
-        f"{best.cosine:.4f} in epoch {best.best_epoch} (trial {best.number}).\n"
+        f"# The best of {num_trials} trials of study {study.plan.name}: validation score "
+        f"{best.score:.4f} in epoch {best.best_epoch} (trial {best.number}).\n"
         "#\n"
         f"#   python -m cosernn_tf.train --workspace={_root(path)} --flagfile={path}\n"
         f"--run={study.plan.name}-best\n"

@@ -177,10 +177,10 @@ def _told(trial: Trial, best: Trial | None) -> str:
         case State.FAILED:
             outcome = f"failed: {trial.error}"
         case State.PRUNED:
-            outcome = f"pruned after epoch {len(trial.cosines)} at a cosine of {trial.cosine:.4f}"
+            outcome = f"pruned after epoch {len(trial.scores)} at a score of {trial.score:.4f}"
         case _:
-            outcome = f"validation cosine {trial.cosine:.4f} in epoch {trial.best_epoch}"
-    others = "" if best is None else f"; best: trial {best.number}, {best.cosine:.4f}"
+            outcome = f"validation score {trial.score:.4f} in epoch {trial.best_epoch}"
+    others = "" if best is None else f"; best: trial {best.number}, {best.score:.4f}"
     return f"Trial {trial.number} {outcome}{others}"
 
 

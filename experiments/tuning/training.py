@@ -54,8 +54,8 @@ def train(run: TrialRun, advice: Advice) -> Trial:
     epoch = watch.pruned_after()
     if epoch is not None:
         return history.until(epoch).trial(number, flags, State.PRUNED)
-    if error is None and not any(map(math.isfinite, history.cosines)):
-        error = "no validation cosine is finite"
+    if error is None and not any(map(math.isfinite, history.scores)):
+        error = "no validation score is finite"
     state = State.FINISHED if error is None else State.FAILED
     return history.trial(number, flags, state, error=error)
 
@@ -71,11 +71,11 @@ class _Watch:
 
     def pruned_after(self) -> int | None:
         """The epoch after which it is to be given up, if it would go on; None so far."""
-        cosines = read_history(self._run).cosines
-        while self._pruned_after is None and self._told < len(cosines):
+        scores = read_history(self._run).scores
+        while self._pruned_after is None and self._told < len(scores):
             self._told += 1
-            is_pruned = self._advice.should_prune(self._told, cosines[self._told - 1])
-            if is_pruned and self._config.goes_on_after(cosines[: self._told]):
+            is_pruned = self._advice.should_prune(self._told, scores[self._told - 1])
+            if is_pruned and self._config.goes_on_after(scores[: self._told]):
                 self._pruned_after = self._told
         return self._pruned_after
 

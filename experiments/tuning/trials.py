@@ -32,8 +32,8 @@ class Trial:
     flags: Mapping[str, int | float]
     """Those that are searched."""
     state: State
-    cosines: tuple[float, ...]
-    """Validation cosine of every epoch, of a pruned one until the one after which it was."""
+    scores: tuple[float, ...]
+    """Validation score of every epoch, of a pruned one until the one after which it was."""
     seconds: float
     """Of these epochs, training and validation."""
     sessions_per_second: float | None
@@ -48,14 +48,14 @@ class Trial:
 
     @property
     def best_epoch(self) -> int | None:
-        """The first with the highest cosine, from 1."""
-        finite = [epoch for epoch, value in enumerate(self.cosines, 1) if math.isfinite(value)]
-        return max(finite, key=lambda epoch: self.cosines[epoch - 1], default=None)
+        """The first with the highest score, from 1."""
+        finite = [epoch for epoch, value in enumerate(self.scores, 1) if math.isfinite(value)]
+        return max(finite, key=lambda epoch: self.scores[epoch - 1], default=None)
 
     @property
-    def cosine(self) -> float | None:
+    def score(self) -> float | None:
         """The highest."""
-        return None if self.best_epoch is None else self.cosines[self.best_epoch - 1]
+        return None if self.best_epoch is None else self.scores[self.best_epoch - 1]
 
 
 def run_name(number: int) -> str:
@@ -66,13 +66,13 @@ def run_name(number: int) -> str:
 class History:
     """What a run has written of its epochs."""
 
-    cosines: tuple[float, ...] = ()
+    scores: tuple[float, ...] = ()
     seconds: tuple[float, ...] = ()
     rates: tuple[float, ...] = ()
     """Training sessions a second."""
 
     def until(self, epoch: int) -> "History":
-        return History(self.cosines[:epoch], self.seconds[:epoch], self.rates[:epoch])
+        return History(self.scores[:epoch], self.seconds[:epoch], self.rates[:epoch])
 
     def trial(
         self,
@@ -85,7 +85,7 @@ class History:
         """The trial that ended with these epochs."""
         # The first epoch has TensorFlow's own preparations in it.
         rate = statistics.median(self.rates) if self.rates else None
-        return Trial(number, flags, state, self.cosines, sum(self.seconds), rate, error)
+        return Trial(number, flags, state, self.scores, sum(self.seconds), rate, error)
 
 
 def read_history(run: Path) -> History:
@@ -96,24 +96,24 @@ def read_history(run: Path) -> History:
     return History(
         *(
             tuple(float(epoch[field]) for epoch in epochs)
-            for field in ("validation_cosine", "seconds", "sessions_per_second")
+            for field in ("validation_score", "seconds", "sessions_per_second")
         )
     )
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:
-    """The finished trial with the highest cosine; the first of equal ones."""
+    """The finished trial with the highest score; the first of equal ones."""
     finished = [trial for trial in trials if trial.state is State.FINISHED]
     return min(finished, key=_rank, default=None)
 
 
 def ranked(trials: Sequence[Trial]) -> list[Trial]:
-    """By cosine, the best first; what was not trained to its end comes after what was."""
+    """By score, the best first; what was not trained to its end comes after what was."""
     return sorted(trials, key=lambda trial: (trial.state is not State.FINISHED, *_rank(trial)))
 
 
 def _rank(trial: Trial) -> tuple[float, int]:
-    return (math.inf if trial.cosine is None else -trial.cosine, trial.number)
+    return (math.inf if trial.score is None else -trial.score, trial.number)
 
 
 def write_trials(path: Path, trials: Sequence[Trial]) -> None:
@@ -134,7 +134,7 @@ def read_trials(path: Path) -> list[Trial]:
             **{
                 **fields,
                 "state": State(fields["state"]),
-                "cosines": tuple(fields["cosines"]),
+                "scores": tuple(fields["scores"]),
             }
         )
 

@@ -35,6 +35,7 @@ OTHER = TrainConfig(
     loss="ranking",
     session_weight=0.5,
     track_weight=0.0,
+    best_by="cosine",
     seed=11,
     precision="mixed_bfloat16",
 )
@@ -52,6 +53,7 @@ OTHER = TrainConfig(
         (TrainConfig, {"clip_norm": -0.5}),
         (TrainConfig, {"clip_norm": float("nan")}),
         (TrainConfig, {"loss": "hinge"}),
+        (TrainConfig, {"best_by": "loss"}),
         (TrainConfig, {"session_weight": -0.5}),
         (TrainConfig, {"track_weight": float("inf")}),
         (ModelConfig, {"dropout": 0.5}),
@@ -117,6 +119,9 @@ def test_choices_have_one_order_and_the_defaults_of_the_papers():
         **dict.fromkeys(MODEL_NAMES, "cosine"),
         "encore": "ranking",
     }
+    assert [TrainConfig(loss=loss).best_by for loss in ("cosine", "ranking")] == [
+        "cosine", "ranking"
+    ]  # fmt: skip
 
 
 def test_a_configuration_comes_back_from_its_file():
@@ -142,6 +147,7 @@ def test_flags_have_every_value():
         "--loss=ranking",
         "--session_weight=0.5",
         "--track_weight=0.0",
+        "--best_by=cosine",
         "--seed=11",
         "--precision=mixed_bfloat16",
     ]

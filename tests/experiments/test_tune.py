@@ -95,7 +95,7 @@ def expected(tmp_path_factory) -> dict[float, tuple[float, ...]]:
     """Cosines by learning rate, of runs in a workspace with the original test split."""
     original = write_workspace(tmp_path_factory.mktemp("original"))
     return {
-        config.learning_rate: read_history(train_run(original, config, run=name)).cosines
+        config.learning_rate: read_history(train_run(original, config, run=name)).scores
         for name, config in (("good", GOOD), ("bad", BAD))
     }
 
@@ -104,7 +104,7 @@ def test_it_ends_with_the_trials_of_a_study_that_was_not_killed(resumed, workspa
     """And of one with another test split; so of what it may not see, it has seen nothing."""
     assert resumed.code == 0, resumed.stderr
     trials = read_trials(workspace.tuning("mine") / "trials.json")
-    found = {trial.flags["learning_rate"]: (trial.state, trial.cosines) for trial in trials}
+    found = {trial.flags["learning_rate"]: (trial.state, trial.scores) for trial in trials}
     assert [trial.number for trial in trials] == [0, 1, 2]
     assert found == {
         1.0: (State.FINISHED, expected[1.0]),

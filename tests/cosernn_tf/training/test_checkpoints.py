@@ -17,7 +17,7 @@ UNDER_WAY = Progress(
 
 
 def result(epoch, cosine):
-    return EpochResult(epoch, 0.5, 0.4, None, cosine, None, 1.0, 1.0, {"ap_25": 0.1})
+    return EpochResult(epoch, 0.5, 0.4, None, cosine, cosine, None, 1.0, 1.0, {"ap_25": 0.1})
 
 
 def open_checkpoints(run, *, seed=0, config=None, clock=lambda: 0.0):

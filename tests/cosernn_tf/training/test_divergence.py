@@ -17,6 +17,7 @@ def epoch(number, cosine):
         train_cosine=cosine,
         train_attention=None,
         validation_cosine=0.5,
+        validation_score=0.5,
         validation_attention=None,
         sessions_per_second=1.0,
         seconds=1.0,

@@ -201,6 +201,30 @@ def test_training_stops_early_and_keeps_the_best(feed, tmp_path):
     assert found.cosine > cosines[-1]
 
 
+def test_the_best_epoch_may_be_told_by_the_ranking(feed, tmp_path):
+    config = dataclasses.replace(CONFIG, learning_rate=0.1, max_epochs=6, best_by="ranking")
+    model, trainer = make_trainer(feed, tmp_path / "run", config)
+    history = trainer.train()
+    # The root of a product, by way of logarithms.
+    scores = [
+        np.exp(np.mean([np.log(mean) for mean in epoch.validation_ranking.values()]))
+        for epoch in history
+    ]
+    assert {len(epoch.validation_ranking) for epoch in history} == {2}
+    np.testing.assert_allclose([epoch.validation_score for epoch in history], scores, rtol=1e-12)
+    best = history[int(np.argmax(scores))]
+    assert trainer.progress.best is best
+    assert best is not max(history, key=lambda epoch: epoch.validation_cosine)
+    found = validate(Predictor(model), feed, max_sessions=config.max_sessions)
+    assert found.cosine == pytest.approx(best.validation_cosine, abs=1e-7)
+
+
+def test_without_a_ranking_the_score_is_the_cosine(feed):
+    found = validate(Predictor(new_model(feed)), feed, max_sessions=20)
+    assert found.ranking is None
+    assert found.score("ranking") == found.score("cosine") == found.cosine
+
+
 def test_a_loss_that_is_not_finite_stops(feed, tmp_path):
     config = dataclasses.replace(CONFIG, learning_rate=1e38)
     _, trainer = make_trainer(feed, tmp_path / "run", config)

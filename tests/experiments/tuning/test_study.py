@@ -205,7 +205,7 @@ def test_the_table(reported):
     rows = [line.split() for line in text.splitlines() if line.startswith("|")]
     cells = [[cell for cell in row if cell != "|"] for row in rows if "---" not in row[1]]
     assert cells == [
-        ["trial", "learning_rate", "batch_size", "cosine", "best", "epoch", "epochs", "sessions/s",
+        ["trial", "learning_rate", "batch_size", "score", "best", "epoch", "epochs", "sessions/s",
          "seconds", "state"],
         ["1", "0.05", "4", "0.5000", "1", "2", "100", "4.0", "finished"],
         ["0", "0.1", "2", "0.4000", "2", "2", "100", "4.0", "finished"],
@@ -224,20 +224,20 @@ def test_the_table_as_csv(reported):
         "learning_rate": "0.05",
         "batch_size": "4",
         "state": "finished",
-        "cosine": "0.5",
+        "score": "0.5",
         "best_epoch": "1",
         "epochs": "2",
         "sessions_per_second": "100.0",
         "seconds": "4.0",
         "error": "",
     }
-    assert (rows[3]["cosine"], rows[3]["epochs"], rows[3]["error"]) == ("", "0", "the loss, nan")
+    assert (rows[3]["score"], rows[3]["epochs"], rows[3]["error"]) == ("", "0", "the loss, nan")
 
 
 def test_the_best_flags_are_those_of_its_run(reported):
     study, _ = reported
     lines = (study.folder / BEST_FLAGS).read_text(encoding="utf-8").splitlines()
-    assert "validation cosine 0.5000 in epoch 1 (trial 1)" in lines[0]
+    assert "validation score 0.5000 in epoch 1 (trial 1)" in lines[0]
     workspace = study.folder.parents[1]
     assert f"--workspace={workspace} --flagfile={study.folder}/best.flags" in lines[2]
     flags = [line for line in lines if not line.startswith("#")]
@@ -275,8 +275,8 @@ def test_tensorboard_has_a_row_a_trial(tmp_path):
         assert hparams["state"].string_value == trial.state
         for flag, value in trial.flags.items():
             assert hparams[flag].number_value == value
-    (value,) = events.Tensors("trial-001", "cosine")
+    (value,) = events.Tensors("trial-001", "score")
     assert tf.make_ndarray(value.tensor_proto) == 0.5
     config = metadata.parse_experiment_plugin_data(found["."][metadata.EXPERIMENT_TAG])
     assert [info.name for info in config.hparam_infos] == ["learning_rate", "batch_size"]
-    assert next(info.name.tag for info in config.metric_infos) == "cosine"
+    assert next(info.name.tag for info in config.metric_infos) == "score"

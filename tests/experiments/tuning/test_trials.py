@@ -21,9 +21,9 @@ from .trials import trial_of
 
 def test_a_trial_is_as_good_as_its_best_epoch():
     trial = trial_of(7, [0.1, 0.3, math.nan, 0.3, 0.2])
-    assert (trial.name, trial.cosine, trial.best_epoch) == ("trial-007", 0.3, 2)
+    assert (trial.name, trial.score, trial.best_epoch) == ("trial-007", 0.3, 2)
     for without in (trial_of(0, []), trial_of(0, [math.nan])):
-        assert without.cosine is without.best_epoch is None
+        assert without.score is without.best_epoch is None
 
 
 def test_the_best_was_trained_to_its_end_and_came_first():
@@ -44,16 +44,16 @@ def test_the_best_was_trained_to_its_end_and_came_first():
 
 def test_a_trial_of_a_history(tmp_path):
     epochs = [
-        {"validation_cosine": cosine, "seconds": seconds, "sessions_per_second": rate, "epoch": 1}
-        for cosine, seconds, rate in ((0.1, 8.0, 10.0), (0.3, 2.0, 90.0), (0.2, 4.0, 70.0))
+        {"validation_score": score, "seconds": seconds, "sessions_per_second": rate, "epoch": 1}
+        for score, seconds, rate in ((0.1, 8.0, 10.0), (0.3, 2.0, 90.0), (0.2, 4.0, 70.0))
     ]
     assert read_history(tmp_path) == History()
     (tmp_path / "history.json").write_text(json.dumps(epochs))
     history = read_history(tmp_path)
     trial = history.trial(1, {"batch_size": 2}, State.FINISHED)
-    assert (trial.cosines, trial.seconds, trial.sessions_per_second) == ((0.1, 0.3, 0.2), 14, 70)
+    assert (trial.scores, trial.seconds, trial.sessions_per_second) == ((0.1, 0.3, 0.2), 14, 70)
     cut = history.until(2).trial(1, {}, State.PRUNED)
-    assert (cut.cosines, cut.seconds, cut.sessions_per_second) == ((0.1, 0.3), 10, 50)
+    assert (cut.scores, cut.seconds, cut.sessions_per_second) == ((0.1, 0.3), 10, 50)
     assert History().trial(1, {}, State.FAILED, error="why").sessions_per_second is None
 
 
