@@ -7,8 +7,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from benchmarks.machine import in_one_line
 from benchmarks.measure import Measurement
+from cosernn_tf.provenance import in_one_line
 from cosernn_tf.whole_files import write_json
 
 _HEADER: Final = (

@@ -20,11 +20,13 @@ from benchmarks.contenders import (
     parse_contender,
     read_counts,
 )
-from benchmarks.machine import ROOT, describe_machine
 from benchmarks.measure import measure
 from benchmarks.report import Run, to_markdown, write_runs
 from cosernn_tf.config import require
 from cosernn_tf.errors import UserError
+from cosernn_tf.provenance import ROOT, describe_machine
+
+_PACKAGES: Final = ("apache-beam", "numpy", "polars", "pyarrow")
 
 _BALANCED: Final = "balanced"
 _OUTPUT: Final = "output"
@@ -146,7 +148,7 @@ def benchmark(config: BenchmarkConfig) -> str:
     """
     directory = config.directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
-    machine = describe_machine()
+    machine = describe_machine(_PACKAGES)
     made: list[Path] = []
     try:
         for log in config.logs():

@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 
 from benchmarks.logs import LISTENS, LogConfig, write_log
-from benchmarks.machine import ROOT
 from benchmarks.measure import measure
+from cosernn_tf.provenance import ROOT
 from cosernn_tf.schema import EMBEDDING_DIM
 from cosernn_tf.training.feed import SESSIONS_PER_BLOCK, Feed
 from cosernn_tf.workspace import SUCCESS, Workspace, open_sessions

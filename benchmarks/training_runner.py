@@ -14,9 +14,9 @@ from typing import Any, Final
 import numpy as np
 from absl import logging
 
-from benchmarks.machine import ROOT, describe_machine, in_one_line
 from benchmarks.measure import measure
 from cosernn_tf.config import ModelConfig, TrainConfig, require
+from cosernn_tf.provenance import ROOT, describe_machine, in_one_line
 
 _PACKAGES: Final = ("keras", "numpy", "tensorflow")
 _EPOCH: Final = "benchmarks.training_epoch"

@@ -20,6 +20,7 @@ FLAGFILE: Final = "flags.txt"
 HISTORY: Final = "history.json"
 INDEX: Final = "index"
 EXPORT: Final = "export"
+PROVENANCE: Final = "provenance.json"
 DIVERGED: Final = "diverged.txt"
 """Why training was stopped for good."""
 

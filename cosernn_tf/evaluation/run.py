@@ -31,6 +31,7 @@ from cosernn_tf.evaluation.summary import Summary, SummaryBuilder
 from cosernn_tf.features import SessionEmbeddings, embed_sessions
 from cosernn_tf.models.base import load_model
 from cosernn_tf.prediction import Predictor
+from cosernn_tf.provenance import describe_machine
 from cosernn_tf.runs import check_run_data, open_run
 from cosernn_tf.sessions import shard_of
 from cosernn_tf.staging import staged
@@ -246,4 +247,5 @@ def _provenance(
             "python": platform.python_version(),
             **{package: version(package) for package in _VERSIONS},
         },
+        "machine": describe_machine(),
     }

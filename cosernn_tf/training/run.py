@@ -19,9 +19,18 @@ from cosernn_tf.models.base import MODEL_FILE, load_model
 from cosernn_tf.models.recurrence import portable
 from cosernn_tf.playlists import FORMATS
 from cosernn_tf.prediction import input_signature
+from cosernn_tf.provenance import describe_machine
 from cosernn_tf.retrieval.held_out import held_out_predictions
 from cosernn_tf.retrieval.index import build_index
-from cosernn_tf.runs import DIVERGED, EXPORT, FLAGFILE, INDEX, RunIdentity, training_run
+from cosernn_tf.runs import (
+    DIVERGED,
+    EXPORT,
+    FLAGFILE,
+    INDEX,
+    PROVENANCE,
+    RunIdentity,
+    training_run,
+)
 from cosernn_tf.staging import DISK_TROUBLES
 from cosernn_tf.tracks import TrackEmbeddings, load_track_embeddings
 from cosernn_tf.training.devices import Devices, leading, lost_workers_told, open_devices
@@ -29,7 +38,7 @@ from cosernn_tf.training.divergence import DivergenceError
 from cosernn_tf.training.feed import Feed
 from cosernn_tf.training.loop import Trainer
 from cosernn_tf.training.precision import precision
-from cosernn_tf.whole_files import write_text
+from cosernn_tf.whole_files import write_json, write_text
 from cosernn_tf.workspace import SUCCESS, SessionsDirectory, Workspace, open_sessions
 
 
@@ -164,6 +173,7 @@ def _train(
     except DivergenceError as error:
         write_text(run / DIVERGED, f"{error}\n")
         raise
+    write_json(run / PROVENANCE, describe_machine())
     best = max(history, key=lambda epoch: epoch.validation_score)
     model.save(run / MODEL_FILE)
     # On one device again, whatever it was trained on.

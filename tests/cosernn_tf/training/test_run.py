@@ -1,6 +1,7 @@
 """A whole run: what it writes, what it reads again, and where embeddings come from."""
 
 import dataclasses
+import datetime
 import gzip
 import json
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from cosernn_tf.config import TrainConfig
 from cosernn_tf.errors import UserError
@@ -50,11 +52,16 @@ def test_what_a_run_holds(run):
         "history.json",
         "index",
         "model.keras",
+        "provenance.json",
         "tensorboard",
     ]
     assert (run / "flags.txt").read_text() == ONE_EPOCH.to_flags()
     stored = json.loads((run / "config.json").read_text())["config"]
     assert TrainConfig.from_dict(stored) == ONE_EPOCH
+    found = json.loads((run / "provenance.json").read_text())
+    assert found["packages"]["tensorflow"] == tf.__version__
+    trained_at = datetime.datetime.fromisoformat(found["time"]).timestamp()
+    assert abs(trained_at - (run / "provenance.json").stat().st_mtime) < 10
 
 
 def test_the_index_is_of_the_embedded_tracks(run, workspace):
