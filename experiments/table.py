@@ -35,6 +35,12 @@ _BASE = flags.DEFINE_string(
     "Flagfile of cosernn_tf.train with the sizes and the training of all rows, such as "
     "experiments/quickstart.flags.",
 )
+_EXCLUDE_USERS = flags.DEFINE_list(
+    "exclude_users", [], "User ids whose sessions are not scored; they are trained on."
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Directory to write; by default tables/table<number>/ in the workspace."
+)
 _PREFIX = flags.DEFINE_string(
     "prefix",
     "",
@@ -57,6 +63,8 @@ def main(argv: list[str]) -> None:
         split=_SPLIT.value,
         training_flags=training_flags(Path(_BASE.value), argv[1:], own=OF_A_ROW_OR_RUN),
         prefix=_PREFIX.value,
+        exclude_users=tuple(_EXCLUDE_USERS.value),
+        output=Path(_OUTPUT.value) if _OUTPUT.value else None,
     )
     make_table(Workspace(Path(cli.WORKSPACE.value)), plan)
 

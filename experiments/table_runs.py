@@ -39,6 +39,10 @@ class TablePlan:
     """Of `cosernn_tf.train`, for all rows."""
     prefix: str
     """Of the runs' names."""
+    exclude_users: tuple[str, ...] = ()
+    """Users whose sessions are not scored."""
+    output: Path | None = None
+    """Directory to write; None: the workspace's for this table."""
 
     def runs(self, row: str) -> list[str]:
         """Names of the runs of a row, one a seed."""
@@ -94,7 +98,7 @@ def make_table(workspace: Workspace, plan: TablePlan) -> Path:
                 f"--seed={seed}",
             ],
         )
-    folder = workspace.table(table.number)
+    folder = plan.output or workspace.table(table.number)
     trained, references = [run for _, _, run in steps], runs.get(REFERENCE, [])
     run_step(
         f"Table {table.number}: evaluation",
@@ -104,17 +108,20 @@ def make_table(workspace: Workspace, plan: TablePlan) -> Path:
             # The first run is the one that the printed table tests the others against.
             f"--runs={','.join(sorted(trained, key=lambda run: run not in references))}",
             f"--split={plan.split}",
+            f"--exclude_users={','.join(plan.exclude_users)}",
             f"--output={folder / EVALUATION}",
         ],
     )
     content = json.loads((folder / EVALUATION / METRICS_FILE).read_text(encoding="utf-8"))
     figures = figures_of(table, runs, content)
     notes = [
-        f"{workspace.root}, {plan.split} split, {content['sessions']:,} sessions of "
+        f"{plan.split.capitalize()} split, {content['sessions']:,} sessions of "
         f"{content['users']:,} users; seeds: {', '.join(map(str, plan.seeds))}"
         + (", mean ± standard deviation." if len(plan.seeds) > 1 else "."),
         f"Of all rows: {' '.join(plan.training_flags)}.",
     ]
+    if plan.exclude_users:
+        notes.append(f"Not scored: the sessions of {', '.join(plan.exclude_users)}.")
     text = to_markdown(table, figures, notes=notes)
     write_text(folder / MARKDOWN, text)
     write_text(folder / CSV, to_csv(table, figures))
