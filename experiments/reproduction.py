@@ -136,7 +136,11 @@ def _provenance(workspace: Workspace, plan: Reproduction, made: dict[str, Path])
     of_all = [content["provenance"] for content in evaluations.values()]
     runs = {run for provenance in of_all for run in provenance["runs"]}
     return {
-        "plan": {**dataclasses.asdict(plan), "listens": plan.listens and Path(plan.listens).name},
+        "plan": {
+            **dataclasses.asdict(plan),
+            "listens": plan.listens and Path(plan.listens).name,
+            "base": Path(plan.base).name,
+        },
         "sessions": {
             "sha256": sessions.sha256,
             "counters": dict(sessions.manifest.counters),
