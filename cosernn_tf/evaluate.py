@@ -11,7 +11,7 @@ from absl import flags
 
 from cosernn_tf import cli
 from cosernn_tf.evaluation.candidates import Relevance
-from cosernn_tf.evaluation.config import EvaluatedSplit, EvaluationConfig
+from cosernn_tf.evaluation.config import EvaluatedSplit, EvaluationConfig, prediction_files
 from cosernn_tf.workspace import Workspace, open_sessions
 
 _DEFAULT = EvaluationConfig()
@@ -22,6 +22,12 @@ _RUNS = flags.DEFINE_list(
     "Runs to evaluate, comma-separated, beside the heuristics and oracles; the table marks what "
     "differs from the first. By default all finished runs trained on the workspace's data; "
     "--runs= is none.",
+)
+_PREDICTIONS = flags.DEFINE_list(
+    "predictions",
+    [],
+    "Parquet files of predictions that come from elsewhere, each as name=file, comma-separated; "
+    "evaluated as runs are, behind them (WORKSPACE.md has their form).",
 )
 _RELEVANCE = flags.DEFINE_enum_class(
     "relevance",
@@ -60,6 +66,7 @@ def main(_: list[str]) -> None:
         save_predictions=_SAVE_PREDICTIONS.value,
         oracle_seed=_ORACLE_SEED.value,
     )
+    predictions = prediction_files(_PREDICTIONS.value)
     workspace = Workspace(Path(cli.WORKSPACE.value))
     open_sessions(workspace.sessions)
     # Heavy imports follow the checks: a bad flag is refused at once.
@@ -67,7 +74,9 @@ def main(_: list[str]) -> None:
     from cosernn_tf.evaluation.run import evaluate_runs
 
     output = Path(_OUTPUT.value) if _OUTPUT.value else workspace.evaluation
-    summary = evaluate_runs(workspace, _RUNS.value, config=config, output=output)
+    summary = evaluate_runs(
+        workspace, _RUNS.value, config=config, predictions=predictions, output=output
+    )
     print(format_table(summary))
     print(
         f"Split: {config.split}. Relevant: {config.relevance}. "

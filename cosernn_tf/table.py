@@ -50,6 +50,11 @@ class SessionTable:
         """(S,) int64 number of earlier sessions of the same user (t - 1 in the paper)."""
         return np.arange(self.num_sessions) - self.row_splits[self.user_of_session]
 
+    def starts_within(self, first: int, before: int | None) -> np.ndarray:
+        """(S,) bool: starts in [first, before), UTC seconds; None: up to the last."""
+        mask: np.ndarray = self.session_start >= first
+        return mask if before is None else mask & (self.session_start < before)
+
     def select_users(self, users: np.ndarray) -> "SessionTable":
         """The table of the given users (rows, int64), in that order."""
         lengths = np.diff(self.row_splits)[users]

@@ -1,15 +1,21 @@
 """What an evaluation is asked to do; light, so that a bad flag is refused at once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Final
 
+from cosernn_tf.config import RESERVED_RUN_NAMES, require
 from cosernn_tf.evaluation.candidates import Relevance
 from cosernn_tf.workspace import Split
 
 METRICS_FILE: Final = "metrics.json"
 SCORES_FILE: Final = "scores.parquet"
 """What `workspace/evaluation/` holds."""
+
+SESSIONS_PER_BLOCK: Final = 50_000
+"""Sessions scored at once, with some 3 KB of vectors each: bounds memory at about 150 MB."""
 
 
 class EvaluatedSplit(StrEnum):
@@ -37,3 +43,42 @@ class EvaluationConfig:
     save_predictions: bool = False
     oracle_seed: int = 0
     """Of the tracks that "Oracle half" sees."""
+
+
+@dataclass(frozen=True)
+class PredictionFile:
+    """Predictions that come from elsewhere, and their name beside the runs."""
+
+    name: str
+    path: Path
+
+    def __str__(self) -> str:
+        return f"--predictions={self.name}={self.path}"
+
+
+def prediction_files(values: Sequence[str]) -> tuple[PredictionFile, ...]:
+    """What `--predictions` names: files, each as `name=file` or as `file`, whose stem is the name.
+
+    Raises:
+        UserError: A name is empty, twice there, or a heuristic's, or there is no such file.
+    """
+    files: dict[str, PredictionFile] = {}
+    for value in values:
+        name, separator, path = value.partition("=")
+        file = PredictionFile(name, Path(path)) if separator else _named_by_stem(Path(value))
+        require(bool(file.name), f"--predictions={value} has no name: give it as name=file")
+        require(
+            file.name not in RESERVED_RUN_NAMES,
+            f"{file} has the name of a heuristic or oracle: choose another, as name=file",
+        )
+        require(
+            file.name not in files,
+            f"{file} has the name of {files.get(file.name)}: choose another, as name=file",
+        )
+        require(file.path.is_file(), f"{file}: there is no such file")
+        files[file.name] = file
+    return tuple(files.values())
+
+
+def _named_by_stem(path: Path) -> PredictionFile:
+    return PredictionFile(path.stem, path)

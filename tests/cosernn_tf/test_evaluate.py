@@ -6,14 +6,16 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from tests.entry_points import Result, run_each
-from tests.workspaces import random_table, write_workspace
+from tests.workspaces import random_table, split_of, write_workspace
 
 from .evaluation.random_runs import write_run
 
+VECTOR = [0.25, -0.5] * 20
 CALLS = {
     "all": [],
     "two": [
@@ -25,18 +27,28 @@ CALLS = {
         "--relevance=played",
         "--oracle_seed=7",
     ],
+    "given": [
+        "--runs=a",
+        "--predictions=x=given.parquet,given.parquet",
+        "--split=validation",
+        "--output=of given",
+    ],
 }
 EARLY_ERRORS = {
     "--split=tset": r"flag --split=tset: value should be one of <test\|validation>",
     "--relevance=skipped": r"flag --relevance=skipped: value should be one of <any\|played>",
     "--oracle_seed=-1": r"flag --oracle_seed=-1: -1 is not an integer in the range",
     "--workspace=nowhere": r"nowhere/sessions does not exist: run beam_pipelines.sessionize first",
+    "--predictions=a": r"--predictions=a=a: there is no such file",
+    "--predictions=popularity=ws": r"--predictions=popularity=ws has the name of a heuristic",
     "--run=a": r"Unknown command line flag 'run'",
     "a": r"unexpected argument 'a'",
 }
 """Found before TensorFlow is imported."""
 ERRORS = {
     "--runs=a,c": r"run 'c' does not exist in ws/runs \(there are a, b\)",
+    "--predictions=b=given.parquet": r"b=given.parquet has the name of ws/runs/b: choose another",
+    "--predictions=x=given.parquet": r"rows of no session of the split: 27 \(first: user 'user-",
     "--output=ws": r"ws exists and is not an older output of this job \(it has no metrics.json\)",
 }
 
@@ -49,6 +61,14 @@ def folder(tmp_path_factory) -> Path:
     workspace = write_workspace(folder / "ws", table=table)
     for name in ("b", "a"):
         write_run(workspace, name, seed=ord(name))
+    rows = [
+        {"user_id": user.decode(), "session_start": start, "prediction": VECTOR}
+        for user, start in zip(
+            table.user_id[table.user_of_session], table.session_start.tolist(), strict=True
+        )
+        if split_of(table).validation_start <= start < split_of(table).test_start
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "given.parquet")
     return folder
 
 
@@ -132,6 +152,16 @@ def test_flags_reach_the_evaluation(folder, results):
     assert "prediction" not in pq.read_table(folder / "ws/evaluation/scores.parquet").column_names
 
 
+def test_given_predictions_stand_behind_the_runs(folder, results):
+    assert results["given"].code == 0, results["given"].stderr
+    content = json.loads((folder / "of given/metrics.json").read_text())
+    assert content["references"] == ["a", "x", "given"]
+    rows = [re.split("  +", line) for line in results["given"].stdout.splitlines()]
+    found = {row[0]: row[1:] for row in rows if row[0] in ("a", "x", "given")}
+    assert list(found) == ["a", "x", "given"]
+    assert found["x"] == found["given"] != found["a"]
+
+
 @pytest.mark.parametrize("argument", [*EARLY_ERRORS, *ERRORS])
 def test_errors_are_one_line(results, argument):
     result = results[argument]
@@ -142,7 +172,9 @@ def test_errors_are_one_line(results, argument):
 
 
 def test_errors_leave_everything_as_it_was(folder, results):
-    assert {path.name for path in folder.iterdir() if "results" not in path.name} == {"ws", "two"}
+    assert {path.name for path in folder.iterdir() if "results" not in path.name} == {
+        *("ws", "two", "of given", "given.parquet")
+    }
     assert {path.name for path in (folder / "ws").iterdir()} == {
         "evaluation",
         "runs",

@@ -114,7 +114,7 @@ def test_a_table_that_is_missing_unknown_or_twice_there(spoil):
 
 
 def test_the_command(tmp_path):
-    stale = PAGE.replace("| `user_id` |", "| `user` |")
+    stale = PAGE.replace("| `user_id` | string | no |", "| `user` | string | no |")
     (tmp_path / "WORKSPACE.md").write_text(stale, encoding="utf-8")
     assert run("cosernn_tf.workspace_page", [], folder=tmp_path).code == 0
     assert (tmp_path / "WORKSPACE.md").read_text(encoding="utf-8") == PAGE
