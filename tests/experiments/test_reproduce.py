@@ -59,7 +59,13 @@ def test_what_is_refused(tmp_path):
         "--log is missing": [at],
         "--tables has '7', which is none of 2, 3, 4, 5": [at, "--log=a", "--tables=7"],
     }
-    results = run_each(MODULE, list(refused.values()), folder=tmp_path)
+    results = run_each(
+        MODULE,
+        list(refused.values()),
+        folder=tmp_path,
+        output=tmp_path / "results",
+        preload=["experiments.reproduction"],
+    )
     for (message, _), result in zip(refused.items(), results, strict=True):
         assert result.code == 2
         assert result.error.startswith(message)
