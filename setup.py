@@ -49,6 +49,7 @@ setup(
             "cosernn-describe = beam_pipelines.describe:entry_point",
             "cosernn-embed-tracks = cosernn_tf.embed_tracks:entry_point",
             "cosernn-train = cosernn_tf.train:entry_point",
+            "cosernn-analyze = cosernn_tf.analyze:entry_point",
             "cosernn-evaluate = cosernn_tf.evaluate:entry_point",
             "cosernn-build-index = cosernn_tf.build_index:entry_point",
             "cosernn-recommend = cosernn_tf.recommend:entry_point",

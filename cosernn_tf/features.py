@@ -39,6 +39,15 @@ def embed_sessions(table: SessionTable, track_embeddings: np.ndarray) -> Session
         table: S sessions.
         track_embeddings: (tracks, dim) float32, unit norm or zero; zero rows do not count.
     """
+    sums = track_sums(table, track_embeddings)
+    played, skipped = sums[:, 0], sums[:, 1]
+    return SessionEmbeddings(
+        all=normalize(played + skipped), played=normalize(played), skipped=normalize(skipped)
+    )
+
+
+def track_sums(table: SessionTable, track_embeddings: np.ndarray) -> np.ndarray:
+    """(S, 2, dim) float32: the sums of the embeddings of played and of skipped tracks."""
     num_sessions, dim = table.num_sessions, track_embeddings.shape[1]
     # Padded and cut tracks (negative) read the zero row appended at the end.
     padded = np.vstack([track_embeddings, np.zeros((1, dim), np.float32)])
@@ -48,10 +57,7 @@ def embed_sessions(table: SessionTable, track_embeddings: np.ndarray) -> Session
         chunk = slice(start, start + _ROWS_PER_CHUNK)
         weights = np.stack([table.skipped[chunk] == 0, table.skipped[chunk] == 1], axis=1)
         np.matmul(weights.astype(np.float32), padded[rows[chunk]], out=sums[chunk])
-    played, skipped = sums[:, 0], sums[:, 1]
-    return SessionEmbeddings(
-        all=normalize(played + skipped), played=normalize(played), skipped=normalize(skipped)
-    )
+    return sums
 
 
 def normalize(vectors: np.ndarray) -> np.ndarray:

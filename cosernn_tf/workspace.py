@@ -55,6 +55,11 @@ class Workspace:
         return self.root / "tracks"
 
     @property
+    def analysis(self) -> Path:
+        """The figures of §4, and Fig. 5."""
+        return self.root / "analysis"
+
+    @property
     def evaluation(self) -> Path:
         return self.root / "evaluation"
 

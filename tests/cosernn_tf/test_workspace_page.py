@@ -15,6 +15,9 @@ from beam_pipelines.inspection.run import STATISTICS, describe
 from beam_pipelines.job import sessionize
 from beam_pipelines.synthetic import writing
 from cosernn_tf import runs, tracks, workspace
+from cosernn_tf.analysis import result as analysis_result
+from cosernn_tf.analysis.config import AnalysisConfig
+from cosernn_tf.analysis.run import analyze
 from cosernn_tf.errors import UserError
 from cosernn_tf.evaluation.config import METRICS_FILE, SCORES_FILE, EvaluationConfig
 from cosernn_tf.evaluation.run import evaluate_runs
@@ -74,6 +77,7 @@ def root(tmp_path_factory) -> Path:
     )
     write_tracks(space.tracks, open_sessions(space.sessions))
     evaluate_runs(space, [], config=EvaluationConfig())
+    analyze(space, config=AnalysisConfig())
     describe(DescribeConfig(sessions=space.sessions, output=space.description))
     return root
 
@@ -159,6 +163,10 @@ def section(title: str) -> str:
             ],
         ),
         ("evaluation/", [METRICS_FILE, SCORES_FILE]),
+        (
+            "analysis/",
+            [analysis_result.ANALYSIS_FILE, *map("{}.csv".format, analysis_result.TABLES)],
+        ),
         ("description/", [STATISTICS, DATA_CARD, PLOTS]),
     ],
 )
@@ -200,7 +208,7 @@ def test_every_file_that_jobs_write_is_there(root):
         # Numbers of parts differ.
         return {re.sub(r"-\d{5}-of-\d{5}(\.parquet)?$", "-00000-of-", file) for file in files}
 
-    for title in ("sessions/", "tracks/", "evaluation/", "description/"):
+    for title in ("sessions/", "tracks/", "evaluation/", "analysis/", "description/"):
         found = names(root / "workspace" / title)
         assert len(found) > 2
         assert [name for name in found if f"`{name}" not in section(title)] == []
@@ -227,6 +235,16 @@ def test_every_field_of_the_metrics_is_there(root):
     content = json.loads((root / "workspace/evaluation" / METRICS_FILE).read_text())
     for name in [*content, *content["provenance"]]:
         assert f"`{name}`" in section("evaluation/"), name
+
+
+def test_every_field_and_column_of_an_analysis_is_there(root):
+    text = section("analysis/")
+    content = json.loads((root / "workspace/analysis" / analysis_result.ANALYSIS_FILE).read_text())
+    coverage = [field.name for field in dataclasses.fields(analysis_result.Coverage)]
+    columns = {name for table in content["tables"].values() for name in table["columns"]}
+    ends = {name + end for name in columns for end in ("_low", "_high")}
+    for name in [*content, *content["provenance"], *content["tables"], *coverage, *columns - ends]:
+        assert f"`{name}`" in text, name
 
 
 def test_every_statistic_is_there(root):
