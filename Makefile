@@ -36,8 +36,10 @@ lint: setup
 	$(BIN)/ruff check $(SOURCES) setup.py
 	$(BIN)/mypy $(SOURCES)
 
+# Files of tests, a worker a processor: what a file's tests share is made once. More than four
+# workers would have to share memory, not time.
 test: setup lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 FLINK_JARS := build/flink/jars
 

@@ -39,7 +39,7 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
-        "dev": ["hypothesis", "mypy", "polars", "pytest>=8", "ruff"],
+        "dev": ["hypothesis", "mypy", "polars", "pytest>=8", "pytest-xdist>=3.8,<4", "ruff"],
         "tuning": ["optuna>=5.0,<6"],
     },
     entry_points={
