@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .entry_points import Result
 
-_SECONDS_TO_WAIT = 120
+_SECONDS_TO_WAIT = 600
 
 _SERVER = textwrap.dedent(
     """
@@ -68,13 +68,14 @@ class Started:
         self._wait_until(lambda: self._state in "TZ")
         return is_so()
 
-    def _wait_until(self, is_so: Callable[[], bool]) -> None:
+    def _wait_until(self, is_so: Callable[[], bool], *, every: float = 0.0005) -> None:
+        """Looks at it every so many seconds."""
         end = time.monotonic() + _SECONDS_TO_WAIT
         while not is_so():
             if time.monotonic() > end:
                 # Where its threads are, it then says.
                 raise AssertionError(f"nothing happens: {self.end(signal.SIGABRT)}")
-            time.sleep(0.0005)
+            time.sleep(every)
 
     def end(self, number: int) -> Result:
         """Sends a signal to the group, and waits."""
@@ -86,6 +87,7 @@ class Started:
 
     def wait(self) -> Result:
         self.go_on()
+        self._wait_until(lambda: self._state == "Z", every=0.01)
         code = int(self.starter.ask({"wait": self.pid}))
         texts = [Path(self.output + name).read_text("utf-8") for name in ("stdout", "stderr")]
         return Result(code, *texts)
@@ -116,13 +118,18 @@ class Starter:
         self._server.stdin.flush()
         return self._server.stdout.readline().strip()
 
-    def start(self, arguments: Sequence[str], *, before: str = "") -> Started:
-        """`python -m module arguments`, after the code `before` in the same process."""
+    def start(
+        self, arguments: Sequence[str], *, before: str = "", module: str | None = None
+    ) -> Started:
+        """`python -m module arguments`, after the code `before` in the same process.
+
+        The module is the one of this starter unless told.
+        """
         self._number += 1
         output = str(self._folder / f"{self._number}.")
         for name in ("stdout", "stderr"):  # it may be killed before it can
             Path(output + name).touch()
-        call = {"module": self._module, "arguments": list(arguments)}
+        call = {"module": module or self._module, "arguments": list(arguments)}
         return Started(int(self.ask({**call, "output": output, "before": before})), self, output)
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """A small workspace, and trainers of a small model on it."""
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -15,6 +16,7 @@ from cosernn_tf.training.feed import Feed
 from cosernn_tf.training.loop import Trainer
 from cosernn_tf.training.precision import precision
 from cosernn_tf.workspace import Workspace, open_sessions
+from tests.starter import Starter
 from tests.workspaces import NUM_CLUSTERS, random_table, write_workspace
 
 CONFIG = TrainConfig(
@@ -71,3 +73,12 @@ def trained(feed, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "trained"
     model, trainer = make_trainer(feed, run)
     return run, model, trainer.train()
+
+
+@pytest.fixture(scope="session")
+def starter(tmp_path_factory) -> Iterator[Starter]:
+    """Of `cosernn_tf.train`."""
+    folder = tmp_path_factory.mktemp("starter")
+    starter = Starter("cosernn_tf.train", preload=["cosernn_tf.training.run"], folder=folder)
+    yield starter
+    starter.close()

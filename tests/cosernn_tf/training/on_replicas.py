@@ -6,6 +6,7 @@ Writes what the runs of `RUNS` came to, `<name>.npz`, and the run directory `mir
 """
 
 import dataclasses
+import itertools
 import sys
 from pathlib import Path
 
@@ -47,7 +48,9 @@ def train(
     workspace: Workspace, config: TrainConfig, replicas: tuple[int, ...], run: Path
 ) -> dict[str, np.ndarray]:
     run.mkdir(parents=True)
-    for epoch, count in enumerate(replicas, start=1):
+    epoch = 0
+    for count, epochs in itertools.groupby(replicas):
+        epoch += len(list(epochs))
         devices = open_devices("none" if count == 1 else "mirrored")
         assert devices.share == Share(0, count, count)
         feed = open_feed(workspace, share=devices.share)

@@ -2,10 +2,8 @@
 
 import json
 import logging
-import os
 import socket
-import subprocess
-import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,15 +18,23 @@ from cosernn_tf.training.devices import one_device, open_devices
 from cosernn_tf.windows import make_batch
 from tests.cosernn_tf.training import on_replicas
 from tests.cosernn_tf.training.conftest import table_by_hour
+from tests.starter import Started
 from tests.workspaces import write_workspace
+
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
-def replicated(tmp_path_factory):
+def replicated(tmp_path_factory, starter):
     """A workspace and a folder, in which a process with two devices has trained."""
     folder = tmp_path_factory.mktemp("replicated")
     workspace = write_workspace(folder / "workspace", table=table_by_hour())
-    subprocess.run([sys.executable, "-m", on_replicas.__name__, workspace.root, folder], check=True)
+    result = starter.start(
+        [str(workspace.root), str(folder)],
+        before=f"sys.path.insert(0, {str(REPOSITORY)!r})",
+        module=on_replicas.__name__,
+    ).wait()
+    assert result.code == 0, result.stderr
     return workspace, folder
 
 
@@ -85,24 +91,23 @@ def test_what_two_devices_trained_is_one_model(replicated, feed):
     assert (run / "index" / "_SUCCESS").is_file()
 
 
-def test_two_processes_train_like_one(replicated):
+def test_two_processes_train_like_one(replicated, starter):
     """`--strategy=multi_worker`, with two processes on this machine."""
     workspace, _ = replicated
     config = on_replicas.CONFIGS["cosernn"]
     (path := workspace.root / "flags.txt").write_text(config.to_flags())
     addresses = [f"localhost:{port}" for port in free_ports(2)]
-    command = [sys.executable, "-m", "cosernn_tf.train", f"--workspace={workspace.root}",
-               f"--flagfile={path}", "--strategy=multi_worker", "--run=workers"]  # fmt: skip
+    command = [f"--workspace={workspace.root}", f"--flagfile={path}",
+               "--strategy=multi_worker", "--run=workers"]  # fmt: skip
 
-    def start(worker: int) -> subprocess.Popen:
-        environment = {**os.environ, **config_of("worker", worker, worker=addresses)}
-        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    def start(worker: int) -> Started:
+        environment = config_of("worker", worker, worker=addresses)
+        return starter.start(command, before=f"os.environ |= {environment}")
 
     def train() -> list[str]:
-        processes = [start(worker) for worker in range(2)]
-        outputs = [process.communicate(timeout=300)[1] for process in processes]
-        assert [process.returncode for process in processes] == [0, 0], outputs
-        return outputs
+        results = [process.wait() for process in [start(worker) for worker in range(2)]]
+        assert [result.code for result in results] == [0, 0], results
+        return [result.stderr for result in results]
 
     outputs = train()
     assert "Worker 1 of 2, 1 CPU each" in outputs[1]

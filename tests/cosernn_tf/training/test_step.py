@@ -37,10 +37,15 @@ def model(feed):
     return new_model(feed)
 
 
-def descend(model, parts, *, clip_norm=0.0):
+@pytest.fixture(scope="module")
+def step(model) -> TrainStep:
+    """Of plain descent with rate 1; to trace the model takes longer than many steps."""
+    return TrainStep(model, keras.optimizers.SGD(1.0), clip_norm=0.0)
+
+
+def descend(model, parts, step):
     """The change of each weight by a step of plain descent with rate 1, and its result."""
     before = [variable.numpy() for variable in model.trainable_variables]
-    step = TrainStep(model, keras.optimizers.SGD(1.0), clip_norm=clip_norm)
     result = step(parts)
     after = [variable.numpy() for variable in model.trainable_variables]
     for variable, values in zip(model.trainable_variables, before, strict=True):
@@ -52,12 +57,12 @@ def in_parts(data, windows):
     return [pack_batch(data, part) for part in split_by_rows(windows, max_rows=60)]
 
 
-def test_parts_give_the_step_of_the_whole_batch(model, data, windows):
+def test_parts_give_the_step_of_the_whole_batch(model, step, data, windows):
     parts = in_parts(data, windows)
     assert len(parts) > 2
     whole = pack_batch(data, windows)
-    by_parts, result = descend(model, parts)
-    at_once, expected = descend(model, [whole])
+    by_parts, result = descend(model, parts, step)
+    at_once, expected = descend(model, [whole], step)
     assert result.pairs == expected.pairs == np.count_nonzero(whole.weight)
     assert result.loss == pytest.approx(expected.loss, rel=1e-5)
     assert result.cosine == pytest.approx(result.pairs - expected.loss, rel=1e-5)
@@ -106,30 +111,25 @@ def test_without_padding_the_gradient_is_that_of_keras_on_padded_windows(
     expected = tape.gradient(loss, [variable.value for variable in theirs.trainable_variables])
 
     monkeypatch.setattr(recurrence, "has_gpu", lambda: on_gpu)
-    changes, result = descend(ours, [pack_batch(data, windows)])
+    step = TrainStep(ours, keras.optimizers.SGD(1.0), clip_norm=0.0)
+    changes, result = descend(ours, [pack_batch(data, windows)], step)
     assert result.loss == pytest.approx(float(loss) * result.pairs, rel=1e-5)
     for change, gradient in zip(changes, expected, strict=True):
         np.testing.assert_allclose(change, -tf.convert_to_tensor(gradient), atol=1e-5)
         assert np.abs(change).max() > 1e-4
 
 
-def test_a_step_forgets_the_one_before(model, data, windows):
-    before = [variable.numpy() for variable in model.trainable_variables]
-    step = TrainStep(model, keras.optimizers.SGD(1.0), clip_norm=0.0)
+def test_a_step_forgets_the_one_before(model, step, data, windows):
     batch = [pack_batch(data, windows)]
-    after = []
-    for _ in range(2):
-        step(batch)
-        after.append([variable.numpy() for variable in model.trainable_variables])
-        for variable, values in zip(model.trainable_variables, before, strict=True):
-            variable.assign(values)
-    for first, second in zip(*after, strict=True):
-        np.testing.assert_allclose(second, first, atol=1e-6)
+    (first, _), (second, _) = (descend(model, batch, step) for _ in range(2))
+    for ours, theirs in zip(second, first, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+        assert np.abs(theirs).max() > 1e-5
 
 
-def test_the_step_descends_the_mean_over_pairs(model, data, windows):
+def test_the_step_descends_the_mean_over_pairs(model, step, data, windows):
     batch = make_batch(data, windows)
-    changes, result = descend(model, [pack_batch(data, windows)])
+    changes, result = descend(model, [pack_batch(data, windows)], step)
     with tf.GradientTape() as tape:
         outputs = model({name: batch.inputs[name] for name in inputs_of(model)})
         cosines = tf.reduce_sum(outputs[PREDICTION] * batch.target, axis=-1)
@@ -143,10 +143,11 @@ def test_the_step_descends_the_mean_over_pairs(model, data, windows):
     assert result.attention == pytest.approx(attention.sum(), rel=1e-5)
 
 
-def test_gradients_are_clipped_by_their_global_norm(model, data, windows):
+def test_gradients_are_clipped_by_their_global_norm(model, step, data, windows):
     batch = [pack_batch(data, windows)]
-    free, _ = descend(model, batch)
-    clipped, _ = descend(model, batch, clip_norm=1e-3)
+    free, _ = descend(model, batch, step)
+    clipping = TrainStep(model, keras.optimizers.SGD(1.0), clip_norm=1e-3)
+    clipped, _ = descend(model, batch, clipping)
     norm = np.sqrt(sum(np.sum(np.square(change)) for change in free))
     assert norm > 1e-3
     for ours, theirs in zip(clipped, free, strict=True):
@@ -173,17 +174,23 @@ def test_a_batch_without_a_pair_moves_nothing(model, data, windows):
         variable.assign(start)
 
 
+@pytest.fixture(scope="module")
+def adam_step(model) -> TrainStep:
+    return TrainStep(model, keras.optimizers.Adam(0.1), clip_norm=0.0)
+
+
 @pytest.mark.parametrize("number", [np.nan, np.inf, 1e38])
-def test_a_gradient_that_is_not_finite_does_not_reach_the_weights(model, data, windows, number):
+def test_a_gradient_that_is_not_finite_does_not_reach_the_weights(
+    model, adam_step, data, windows, number
+):
     """Nor one whose norm is not, though the loss is finite."""
     before = [variable.numpy() for variable in model.trainable_variables]
-    optimizer = keras.optimizers.Adam(0.1)
-    step = TrainStep(model, optimizer, clip_norm=0.0)
-    step._gradients[1].assign(np.full(step._gradients[1].shape, number))
-    result = step([pack_batch(data, windows)])
+    for row, total in enumerate(adam_step._gradients):
+        total.assign(np.full(total.shape, number if row == 1 else 0.0))
+    result = adam_step([pack_batch(data, windows)])
     assert np.isfinite(result.loss)
     assert result.gradient_norms is not None
     assert np.isfinite(result.gradient_norms).sum() == len(before) - 1
     for variable, values in zip(model.trainable_variables, before, strict=True):
         np.testing.assert_array_equal(variable.numpy(), values)
-    assert int(optimizer.iterations) == 0
+    assert int(adam_step._optimizer.iterations) == 0

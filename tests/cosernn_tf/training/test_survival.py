@@ -11,7 +11,6 @@ import random
 import signal
 import textwrap
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -132,14 +131,6 @@ MOMENTS = (
 IN_THE_EXPORT = (
     "at_call(1, run, 'export', after=lambda model, path: (cut(path / 'saved_model.pb'), die()))"
 )
-
-
-@pytest.fixture(scope="module")
-def starter(tmp_path_factory) -> Iterator[Starter]:
-    folder = tmp_path_factory.mktemp("starter")
-    starter = Starter("cosernn_tf.train", preload=["cosernn_tf.training.run"], folder=folder)
-    yield starter
-    starter.close()
 
 
 def arguments(workspace: Workspace, run: str, *flags: str) -> list[str]:
