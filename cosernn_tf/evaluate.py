@@ -53,6 +53,19 @@ _ORACLE_SEED = flags.DEFINE_integer(
     lower_bound=0,
     upper_bound=2**63 - 1,
 )
+_BOOTSTRAP_RESAMPLES = flags.DEFINE_integer(
+    "bootstrap_resamples",
+    _DEFAULT.bootstrap_resamples,
+    "Resamples of users, for confidence intervals and for tests that take users as clusters; 0 "
+    "leaves both out.",
+)
+_BOOTSTRAP_SEED = flags.DEFINE_integer(
+    "bootstrap_seed",
+    _DEFAULT.bootstrap_seed,
+    "Seed of these resamples.",
+    lower_bound=0,
+    upper_bound=2**63 - 1,
+)
 _OUTPUT = flags.DEFINE_string(
     "output", None, "Directory to write; by default evaluation/ in the workspace."
 )
@@ -65,6 +78,8 @@ def main(_: list[str]) -> None:
         exclude_users=tuple(_EXCLUDE_USERS.value),
         save_predictions=_SAVE_PREDICTIONS.value,
         oracle_seed=_ORACLE_SEED.value,
+        bootstrap_resamples=_BOOTSTRAP_RESAMPLES.value,
+        bootstrap_seed=_BOOTSTRAP_SEED.value,
     )
     predictions = prediction_files(_PREDICTIONS.value)
     workspace = Workspace(Path(cli.WORKSPACE.value))

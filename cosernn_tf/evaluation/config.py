@@ -8,6 +8,7 @@ from typing import Final
 
 from cosernn_tf.config import RESERVED_RUN_NAMES, require
 from cosernn_tf.evaluation.candidates import Relevance
+from cosernn_tf.evaluation.clusters import MIN_RESAMPLES, Bootstrap
 from cosernn_tf.workspace import Split
 
 METRICS_FILE: Final = "metrics.json"
@@ -43,6 +44,22 @@ class EvaluationConfig:
     save_predictions: bool = False
     oracle_seed: int = 0
     """Of the tracks that "Oracle half" sees."""
+    bootstrap_resamples: int = 10_000
+    """Of intervals and of tests that take users as clusters; 0: there are none."""
+    bootstrap_seed: int = 1
+
+    def __post_init__(self) -> None:
+        require(
+            self.bootstrap_resamples == 0 or self.bootstrap_resamples >= MIN_RESAMPLES,
+            f"--bootstrap_resamples={self.bootstrap_resamples} must be 0, for no bootstrap, or at "
+            f"least {MIN_RESAMPLES}",
+        )
+
+    @property
+    def bootstrap(self) -> Bootstrap | None:
+        if not self.bootstrap_resamples:
+            return None
+        return Bootstrap(self.bootstrap_resamples, self.bootstrap_seed)
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,9 @@ def evaluate_runs(
                 f"{file} has the name of {workspace.run(file.name)}: choose another, as name=file"
             )
     references = [*configs, *(file.name for file in predictions)]
-    builder = SummaryBuilder([*HEURISTICS, *references, *ORACLES], references=references)
+    builder = SummaryBuilder(
+        [*HEURISTICS, *references, *ORACLES], references=references, bootstrap=config.bootstrap
+    )
     schema = score_schema(with_predictions=config.save_predictions)
     with staged(output or workspace.evaluation, marker=METRICS_FILE) as staging:
         with tempfile.TemporaryDirectory(dir=staging) as folder:

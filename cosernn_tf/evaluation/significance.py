@@ -1,4 +1,7 @@
-"""Paired two-tailed t-tests, from moments that can be gathered shard by shard (decision 13)."""
+"""Paired two-tailed t-tests, from moments that can be gathered shard by shard (decision 13).
+
+And Holm's correction of the p-values of many tests.
+"""
 
 from dataclasses import dataclass
 
@@ -49,6 +52,11 @@ class PairedTest:
     """Student's t with `sessions` - 1 degrees of freedom."""
     p_value: float
     """NaN with fewer than two sessions; 1 where every difference is zero."""
+    effect_size: float
+    """Cohen's d_z: the mean difference over the standard deviation of the differences of sessions.
+    NaN with fewer than two sessions."""
+    standard_error: float
+    """Of the mean difference, if sessions were independent; NaN with fewer than two."""
 
 
 def paired_t_test(differences: Moments) -> PairedTest:
@@ -59,10 +67,32 @@ def paired_t_test(differences: Moments) -> PairedTest:
     """
     count, mean = differences.count, differences.mean
     if count < 2:
-        return PairedTest(count, mean if count else np.nan, np.nan, np.nan)
-    if differences.squares == 0.0:
-        statistic = float(np.copysign(np.inf, mean)) if mean else 0.0
-        return PairedTest(count, mean, statistic, 0.0 if mean else 1.0)
-    statistic = mean / np.sqrt(differences.squares / (count - 1) / count)
+        return PairedTest(count, mean if count else np.nan, np.nan, np.nan, np.nan, np.nan)
+    deviation = float(np.sqrt(differences.squares / (count - 1)))
+    if deviation == 0.0:
+        infinite = float(np.copysign(np.inf, mean)) if mean else 0.0
+        return PairedTest(count, mean, infinite, 0.0 if mean else 1.0, infinite, 0.0)
+    error = deviation / np.sqrt(count)
+    statistic = mean / error
     p_value = 2.0 * stats.t.sf(abs(statistic), count - 1)
-    return PairedTest(count, mean, float(statistic), float(p_value))
+    return PairedTest(count, mean, float(statistic), float(p_value), mean / deviation, float(error))
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """Holm's p-values: those below a level keep the chance of any false finding below that level.
+
+    The i-th smallest of m is multiplied by m - i + 1, and is at least what the smaller ones have
+    become, at most 1. (Holm, A Simple Sequentially Rejective Multiple Test Procedure, 1979.)
+
+    Args:
+        p_values: (tests,); NaN is no test, and stays.
+
+    Returns:
+        (tests,) float64.
+    """
+    adjusted = np.full(len(p_values), np.nan)
+    tests = np.flatnonzero(~np.isnan(p_values))
+    order = tests[np.argsort(p_values[tests])]
+    factors = np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(factors * p_values[order]), 1.0)
+    return adjusted

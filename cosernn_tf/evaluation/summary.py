@@ -1,19 +1,32 @@
 """The means behind Table 2, the sessions they are over, and the tests between models.
 
-Scores are added shard by shard, so that memory does not grow with the number of users.
+Scores are added shard by shard, so that memory does not grow with the number of sessions. The
+bootstrap, which takes users as clusters, needs 8 bytes a user, model and metric.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
 from cosernn_tf.config import RESERVED_RUN_NAMES
+from cosernn_tf.evaluation.clusters import Bootstrap
+from cosernn_tf.evaluation.comparisons import (
+    ClusteredResults,
+    Comparison,
+    Interval,
+    Pair,
+    compare,
+)
 from cosernn_tf.evaluation.heuristics import HEURISTICS, ORACLES
 from cosernn_tf.evaluation.metrics import COSINE, METRICS, Metric
 from cosernn_tf.evaluation.significance import Moments, PairedTest, paired_t_test
+from cosernn_tf.evaluation.user_sums import UserSumsBuilder
+
+_NO_INTERVAL: Final[Interval] = (np.nan, np.nan)
 
 
 class Kind(StrEnum):
@@ -33,6 +46,9 @@ class ModelSummary:
     kind: Kind
     means: Mapping[str, float]
     """By metric; NaN where no session is scored."""
+    intervals: Mapping[str, Interval]
+    """Of the means, by metric, with users as clusters; NaN without a bootstrap and where there are
+    too few users."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +67,29 @@ class Summary:
     """Sessions of the split that have none, and so are not scored (decision 4); None: not told."""
     scored: Mapping[str, int]
     """Sessions scored, by metric; the same for every model."""
-    tests: Mapping[tuple[str, str], Mapping[str, PairedTest]]
+    scored_users: Mapping[str, int]
+    """Users with a scored session, by metric."""
+    bootstrap: Bootstrap | None
+    """Of intervals and clustered tests; None: there are none."""
+    tests: Mapping[Pair, Mapping[str, Comparison]]
     """By reference and other model, then by metric."""
 
     def share(self, metric: str) -> float:
         """Sessions scored by the metric, of `sessions`; NaN if there are none."""
         return self.scored[metric] / self.sessions if self.sessions else np.nan
+
+    def users_share(self, metric: str) -> float:
+        """Users with a session scored by the metric, of `users`; NaN if there are none."""
+        return self.scored_users[metric] / self.users if self.users else np.nan
+
+    def number_of_tests(self, reference: str) -> int:
+        """Those with users as clusters, whose p-values are corrected together."""
+        return sum(
+            test.clustered is not None and not np.isnan(test.clustered.p_value)
+            for (of, _), tests in self.tests.items()
+            for test in tests.values()
+            if of == reference
+        )
 
     def best(self, metric: Metric) -> frozenset[str]:
         """Names of the models with the best mean, oracles aside; ties are all best."""
@@ -72,12 +105,19 @@ class Summary:
 class SummaryBuilder:
     """Gathers the summary of scores that come shard by shard, each user's in one shard."""
 
-    def __init__(self, models: Iterable[str], *, references: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        models: Iterable[str],
+        *,
+        references: Sequence[str] = (),
+        bootstrap: Bootstrap | None = None,
+    ) -> None:
         """Starts without scores.
 
         Args:
             models: Names of all the models that will be scored; others are runs.
             references: Those of them to be tested against every other one.
+            bootstrap: Of intervals and of tests with users as clusters; None for no such.
 
         Raises:
             ValueError: A reference is not among the models.
@@ -104,6 +144,9 @@ class SummaryBuilder:
             if other != reference
             for metric in METRICS
         }
+        self._bootstrap = bootstrap
+        self._scored_users = {metric.name: 0 for metric in METRICS}
+        self._sums = UserSumsBuilder(list(self._kinds), list(self._scored_users))
 
     def add(self, scores: pa.Table, *, without_target: int | None = None) -> None:
         """Adds scores of whole users, as `score_sessions` gives them.
@@ -117,12 +160,12 @@ class SummaryBuilder:
         """
         if without_target is not None:
             self._without_target = (self._without_target or 0) + without_target
-        values, num_users = _by_model(scores)
+        values, users, user_of_session = _by_model(scores)
         if not values:
             return
         if set(values) != set(self._kinds):
             raise ValueError(f"scores of {sorted(values)}, expected {sorted(self._kinds)}")
-        self._users += num_users
+        self._users += len(users)
         self._sessions += len(next(iter(values.values()))[COSINE])
         for name, metric in self._values:
             self._values[name, metric] += Moments.of(values[name][metric])
@@ -130,51 +173,82 @@ class SummaryBuilder:
             self._differences[reference, other, metric] += Moments.of(
                 values[reference][metric] - values[other][metric]
             )
+        for metric in self._scored_users:
+            is_scored = [~np.isnan(of_model[metric]) for of_model in values.values()]
+            if not all(np.array_equal(is_scored[0], mask) for mask in is_scored):
+                raise ValueError(f"{metric} is scored on other sessions for other models")
+            self._scored_users[metric] += len(np.unique(user_of_session[is_scored[0]]))
+        if self._bootstrap is not None:
+            self._sums.add(users, user_of_session, values)
 
     def build(self) -> Summary:
-        """The summary of what has been added so far.
-
-        Raises:
-            ValueError: The models have been scored on different numbers of sessions.
-        """
-        scored = {}
-        for metric in METRICS:
-            counts = {self._values[name, metric.name].count for name in self._kinds} or {0}
-            if len(counts) > 1:
-                raise ValueError(f"{metric.name} is scored on other sessions for other models")
-            scored[metric.name] = counts.pop()
-        tests: dict[tuple[str, str], dict[str, PairedTest]] = {}
+        """The summary of what has been added so far."""
+        scored = {
+            metric.name: self._values[next(iter(self._kinds)), metric.name].count
+            for metric in METRICS
+        }
+        means = {name: self._means(name) for name in self._kinds}
+        clustered = None
+        if self._bootstrap is not None:
+            pairs = [(reference, other) for reference, other, _ in self._differences]
+            clustered = ClusteredResults(
+                list(self._kinds), pairs, sums=self._sums.build(), bootstrap=self._bootstrap
+            )
+        paired: dict[Pair, dict[str, PairedTest]] = {}
         for (reference, other, metric_name), differences in self._differences.items():
-            tests.setdefault((reference, other), {})[metric_name] = paired_t_test(differences)
+            paired.setdefault((reference, other), {})[metric_name] = paired_t_test(differences)
         return Summary(
-            models=tuple(self._model(name, kind) for name, kind in self._kinds.items()),
+            models=tuple(
+                ModelSummary(
+                    name=name,
+                    title={**HEURISTICS, **ORACLES}.get(name, name),
+                    kind=kind,
+                    means=means[name],
+                    intervals={
+                        metric: _NO_INTERVAL
+                        if clustered is None
+                        else clustered.interval(name, metric)
+                        for metric in scored
+                    },
+                )
+                for name, kind in self._kinds.items()
+            ),
             references=self._references,
             users=self._users,
             sessions=self._sessions,
             without_target=self._without_target,
             scored=scored,
-            tests=tests,
+            scored_users=dict(self._scored_users),
+            bootstrap=self._bootstrap,
+            tests=compare(paired, means=means, users=self._scored_users, clustered=clustered),
         )
 
-    def _model(self, name: str, kind: Kind) -> ModelSummary:
+    def _means(self, name: str) -> dict[str, float]:
         moments = {metric.name: self._values[name, metric.name] for metric in METRICS}
-        means = {metric: m.mean if m.count else np.nan for metric, m in moments.items()}
-        return ModelSummary(name, {**HEURISTICS, **ORACLES}.get(name, name), kind, means)
+        return {metric: m.mean if m.count else np.nan for metric, m in moments.items()}
 
 
-def summarize(scores: pa.Table, *, references: Sequence[str] = ()) -> Summary:
+def summarize(
+    scores: pa.Table, *, references: Sequence[str] = (), bootstrap: Bootstrap | None = None
+) -> Summary:
     """The summary of a whole table of scores, such as `scores.parquet`.
 
     Raises:
         ValueError: A reference is not among the models, or they have not scored the same sessions.
     """
-    builder = SummaryBuilder(scores["model"].unique().to_pylist(), references=references)
+    models = scores["model"].unique().to_pylist()
+    builder = SummaryBuilder(models, references=references, bootstrap=bootstrap)
     builder.add(scores)
     return builder.build()
 
 
-def _by_model(scores: pa.Table) -> tuple[dict[str, dict[str, np.ndarray]], int]:
-    """The metrics by model, NaN for null, all models in the same order; and the number of users."""
+def _by_model(
+    scores: pa.Table,
+) -> tuple[dict[str, dict[str, np.ndarray]], pa.Array, np.ndarray]:
+    """The metrics by model, NaN for null, all in the same order: user by user, each in time.
+
+    Beside them the users' ids, and (sessions,) int64, the place of each session's user among them.
+    """
     users = scores["user_id"].combine_chunks().dictionary_encode()
     keys = np.stack([users.indices.to_numpy(), scores["session_start"].to_numpy()])
     models = scores["model"].combine_chunks().dictionary_encode()
@@ -190,4 +264,5 @@ def _by_model(scores: pa.Table) -> tuple[dict[str, dict[str, np.ndarray]], int]:
         if not np.array_equal(sessions, keys[:, rows]):
             raise ValueError(f"{name!r} is not scored on the sessions of the other models")
         values[name] = {metric: column[rows] for metric, column in columns.items()}
-    return values, len(users.dictionary)
+    user_of_session = np.zeros(0, np.int64) if sessions is None else sessions[0]
+    return values, users.dictionary, user_of_session

@@ -26,10 +26,13 @@ CALLS = {
         "--split=validation",
         "--relevance=played",
         "--oracle_seed=7",
+        "--bootstrap_resamples=1000",
+        "--bootstrap_seed=8",
     ],
     "given": [
         "--runs=a",
         "--predictions=x=given.parquet,given.parquet",
+        "--bootstrap_resamples=0",
         "--split=validation",
         "--output=of given",
     ],
@@ -37,6 +40,10 @@ CALLS = {
 EARLY_ERRORS = {
     "--split=tset": r"flag --split=tset: value should be one of <test\|validation>",
     "--relevance=skipped": r"flag --relevance=skipped: value should be one of <any\|played>",
+    "--bootstrap_seed=-1": r"flag --bootstrap_seed=-1: -1 is not an integer in the range",
+    "--bootstrap_resamples=99": (
+        r"--bootstrap_resamples=99 must be 0, for no bootstrap, or at least 100"
+    ),
     "--oracle_seed=-1": r"flag --oracle_seed=-1: -1 is not an integer in the range",
     "--workspace=nowhere": r"nowhere/sessions does not exist: run beam_pipelines.sessionize first",
     "--predictions=a": r"--predictions=a=a: there is no such file",
@@ -98,7 +105,7 @@ def printed_rows(text: str) -> dict[str, list[float | None]]:
     rows = {}
     for line in text.splitlines():
         if found := re.fullmatch(rf"({titles})  +([->\d.].*)", line):
-            cells = re.sub(r"[>*+]", " ", found[2]).split()
+            cells = re.sub(r"[>*+?]", " ", found[2]).split()
             rows[found[1]] = [None if cell == "-" else float(cell) for cell in cells]
     return rows
 
@@ -142,10 +149,14 @@ def test_flags_reach_the_evaluation(folder, results):
     assert two["provenance"]["evaluation"] == {
         "exclude_users": ["user-3", "user-4"],
         "oracle_seed": 7,
+        "bootstrap_resamples": 1000,
+        "bootstrap_seed": 8,
         "relevance": "played",
         "save_predictions": True,
         "split": "validation",
     }
+    assert two["bootstrap"] == {"cluster": "user", "resamples": 1000, "seed": 8, "level": 0.95}
+    assert "with users as clusters" in results["two"].stdout
     scores = pq.read_table(folder / "two/scores.parquet")
     assert set(scores["user_id"].to_pylist()) == {"user-0", "user-1", "user-2", "user-5"}
     assert len(scores["prediction"][0]) == 40
@@ -156,6 +167,9 @@ def test_given_predictions_stand_behind_the_runs(folder, results):
     assert results["given"].code == 0, results["given"].stderr
     content = json.loads((folder / "of given/metrics.json").read_text())
     assert content["references"] == ["a", "x", "given"]
+    assert content["bootstrap"] is None
+    assert content["tests"]["a"]["x"]["cosine"]["clustered"] is None
+    assert "with users as clusters" not in results["given"].stdout
     rows = [re.split("  +", line) for line in results["given"].stdout.splitlines()]
     found = {row[0]: row[1:] for row in rows if row[0] in ("a", "x", "given")}
     assert list(found) == ["a", "x", "given"]

@@ -19,8 +19,11 @@ from cosernn_tf.analysis import result as analysis_result
 from cosernn_tf.analysis.config import AnalysisConfig
 from cosernn_tf.analysis.run import analyze
 from cosernn_tf.errors import UserError
+from cosernn_tf.evaluation.clusters import Bootstrap
 from cosernn_tf.evaluation.config import METRICS_FILE, SCORES_FILE, EvaluationConfig
+from cosernn_tf.evaluation.report import metrics_json
 from cosernn_tf.evaluation.run import evaluate_runs
+from cosernn_tf.evaluation.summary import summarize
 from cosernn_tf.models import base
 from cosernn_tf.retrieval import approximate, exact, index
 from cosernn_tf.training import checkpoints, summaries
@@ -29,6 +32,7 @@ from cosernn_tf.workspace_page import TABLES, render
 from experiments import table_report, table_runs
 from experiments.tuning import hparams, plots, study, trials
 from experiments.tuning import report as tuning_report
+from tests.cosernn_tf.evaluation.test_report import make_scores
 from tests.entry_points import run
 from tests.workspaces import write_tracks
 
@@ -233,8 +237,23 @@ def test_every_field_and_counter_of_the_manifest_is_there(root):
 
 def test_every_field_of_the_metrics_is_there(root):
     content = json.loads((root / "workspace/evaluation" / METRICS_FILE).read_text())
-    for name in [*content, *content["provenance"]]:
-        assert f"`{name}`" in section("evaluation/"), name
+    # There is no run in the workspace, and so no test.
+    summary = summarize(make_scores(), references=["cosernn"], bootstrap=Bootstrap(100))
+    tested = metrics_json(summary)
+    assert set(tested) | {"provenance"} == set(content)
+    test = tested["tests"]["cosernn"]["jodie"]["cosine"]
+    for part in (
+        content,
+        content["provenance"],
+        tested["scored"]["cosine"],
+        tested["bootstrap"],
+        tested["models"]["jodie"],
+        test,
+        test["t_test"],
+        test["clustered"],
+    ):
+        for name in part:
+            assert f"`{name}`" in section("evaluation/"), name
 
 
 def test_every_field_and_column_of_an_analysis_is_there(root):

@@ -95,8 +95,9 @@ def test_predictions_of_a_run_get_the_scores_of_the_run(workspace, saved, tmp_pa
     models = content["models"]
     assert list(models)[5:-2] == content["references"] == ["run", "given"]
     assert models["given"] == {**models["run"], "title": "given"}
-    for metric, test in content["paired_t_tests"]["given"]["run"].items():
-        assert (test["mean_difference"], test["p_value"]) == (0, 1), metric
+    for metric, test in content["tests"]["given"]["run"].items():
+        assert (test["mean_difference"], test["t_test"]["p_value"]) == (0, 1), metric
+        assert (test["interval"], test["clustered"]["p_value"]) == ([0, 0], 1), metric
     file = tmp_path / "given.parquet"
     assert content["provenance"]["predictions"] == {
         "given": {

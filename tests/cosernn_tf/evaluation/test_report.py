@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from cosernn_tf.evaluation import report
+from cosernn_tf.evaluation.clusters import Bootstrap
 from cosernn_tf.evaluation.metrics import METRICS
 from cosernn_tf.evaluation.scores import score_schema
 from cosernn_tf.evaluation.summary import (
@@ -56,9 +57,16 @@ def assert_same(one: Summary, other: Summary) -> None:
     for model, same in zip(one.models, other.models, strict=True):
         assert (model.name, model.title, model.kind) == (same.name, same.title, same.kind)
         assert dict(model.means) == pytest.approx(dict(same.means), abs=1e-12)
+        assert model.intervals == same.intervals or one.bootstrap is None
     for pair, tests in one.tests.items():
         for metric, test in tests.items():
-            assert test.p_value == pytest.approx(other.tests[pair][metric].p_value, rel=1e-6)
+            of_other = other.tests[pair][metric]
+            assert test.paired.p_value == pytest.approx(of_other.paired.p_value, rel=1e-6)
+            assert (test.clustered is None) == (of_other.clustered is None)
+            if test.clustered is not None and of_other.clustered is not None:
+                # To the bit, as resamples are drawn of users in the order of their ids.
+                assert test.clustered.p_value == of_other.clustered.p_value
+                assert test.clustered.interval == of_other.clustered.interval
 
 
 # Summary -----------------------------------------------------------------------------------------
@@ -72,6 +80,9 @@ def test_means_counts_and_tests():
         expected = values(scores, "cosernn", metric)
         assert summary.scored[metric] == np.isfinite(expected).sum()
         assert summary.share(metric) == summary.scored[metric] / 200
+        users = np.repeat(np.arange(40), 5)[np.isfinite(expected)]
+        assert summary.scored_users[metric] == len(set(users))
+        assert summary.users_share(metric) == len(set(users)) / 40
         for model in summary.models:
             own = values(scores, model.name, metric)
             assert model.means[metric] == pytest.approx(np.nanmean(own), abs=1e-12)
@@ -81,9 +92,10 @@ def test_means_counts_and_tests():
                     of_scipy = stats.ttest_rel(
                         values(scores, reference, metric), own, nan_policy="omit"
                     )
-                    assert test.p_value == pytest.approx(of_scipy.pvalue, rel=1e-7)
-                    assert test.statistic == pytest.approx(of_scipy.statistic, rel=1e-7)
-                    assert test.sessions == summary.scored[metric]
+                    assert test.paired.p_value == pytest.approx(of_scipy.pvalue, rel=1e-7)
+                    assert test.paired.statistic == pytest.approx(of_scipy.statistic, rel=1e-7)
+                    assert test.paired.sessions == summary.scored[metric]
+                    assert test.users == summary.scored_users[metric]
     assert len(summary.tests) == 8
 
 
@@ -99,17 +111,19 @@ def test_order_is_that_of_table_2_and_runs_come_as_given():
     assert [model.title for model in summary.models][:2] == ["Last, any cxt", "Popularity"]
 
 
-def test_shards_add_up_and_the_order_of_rows_does_not_matter():
+@pytest.mark.parametrize("bootstrap", [None, Bootstrap(199)])
+def test_shards_add_up_and_the_order_of_rows_does_not_matter(bootstrap):
     shards = [make_scores(seed, prefix=f"{seed}-") for seed in range(3)]
-    whole = summarize(pa.concat_tables(shards), references=["cosernn"])
-    builder = SummaryBuilder(MODELS, references=["cosernn"])
-    for shard in [*shards, shards[0].slice(0, 0)]:
+    options = {"references": ["cosernn", "jodie"], "bootstrap": bootstrap}
+    whole = summarize(pa.concat_tables(shards), **options)
+    builder = SummaryBuilder(MODELS, **options)
+    for shard in [shards[2], shards[0], shards[1], shards[0].slice(0, 0)]:
         builder.add(shuffled(shard), without_target=7)
     assert_same(builder.build(), whole)
     assert builder.build().without_target == 28
     # Of the rows' order, only the order in which runs appear is kept.
     by_session = pa.concat_tables(shards).sort_by("session_start")
-    assert_same(summarize(by_session, references=["cosernn"]), whole)
+    assert_same(summarize(by_session, **options), whole)
 
 
 def test_scores_that_do_not_pair():
@@ -125,6 +139,15 @@ def test_scores_that_do_not_pair():
     rows = scores.to_pylist()
     scored = next(row for row in rows if row["ap_25"] is not None)
     scored["ap_25"] = None
+    with pytest.raises(ValueError, match="ap_25"):
+        summarize(pa.Table.from_pylist(rows, score_schema()))
+    # As many sessions, but others.
+    absent = next(
+        row
+        for row in rows
+        if row["ap_25"] is None and row is not scored and row["model"] == scored["model"]
+    )
+    absent["ap_25"] = 0.5
     with pytest.raises(ValueError, match="ap_25"):
         summarize(pa.Table.from_pylist(rows, score_schema()))
 
@@ -156,8 +179,8 @@ Oracle full      0.9500   0.5000    7.7500   0.3750   15.7500   0.7500   0.8750 
 * p < 0.001, + p < 0.05: differs from cosernn (paired two-tailed t-test over sessions).
 Cosine: 4 sessions of 2 users, those with a played track that has an embedding.
 Not scored: the split's 1,234 sessions that have none.
-Session ranking, K = 20: 4 sessions (100.0 %), K = 50: 4 sessions (100.0 %).
-Track ranking, K = 25: 4 sessions (100.0 %), K = 100: 0 sessions (0.0 %).
+Session ranking, K = 20: 4 sessions (100.0 %) of 2 users; K = 50: 4 sessions (100.0 %) of 2 users.
+Track ranking, K = 25: 4 sessions (100.0 %) of 2 users; K = 100: 0 sessions (0.0 %) of 0 users.
 """
 
 
@@ -214,8 +237,9 @@ def test_the_table_without_a_reference_or_with_another(planted):
         report.format_table(both, reference="rrn")
 
 
-def test_the_table_of_no_sessions():
-    builder = SummaryBuilder(MODELS, references=["cosernn"])
+@pytest.mark.parametrize("bootstrap", [None, Bootstrap(199)])
+def test_the_table_of_no_sessions(bootstrap):
+    builder = SummaryBuilder(MODELS, references=["cosernn"], bootstrap=bootstrap)
     builder.add(score_schema().empty_table(), without_target=3)
     summary = builder.build()
     table = report.format_table(summary)
@@ -223,7 +247,9 @@ def test_the_table_of_no_sessions():
     assert "0 sessions of 0 users" in table
     content = report.metrics_json(summary)
     assert content["models"]["cosernn"]["metrics"]["cosine"] is None
-    assert content["scored"]["cosine"] == {"sessions": 0, "share": None}
+    nothing = {"sessions": 0, "share": None, "users": 0, "users_share": None}
+    assert content["scored"]["cosine"] == nothing
+    assert content["models"]["cosernn"]["intervals"]["cosine"] is None
     json.dumps(content, allow_nan=False)
 
 
@@ -248,13 +274,24 @@ def test_json_has_every_number_and_nothing_infinite(planted):
     assert (cosernn["title"], cosernn["kind"]) == ("cosernn", "run")
     assert cosernn["metrics"]["session_rank_20"] == 8
     assert cosernn["metrics"]["ap_100"] is None
-    tests = content["paired_t_tests"]["cosernn"]
+    tests = content["tests"]["cosernn"]
     assert set(tests) == {"last_any", "popularity", "avg_any", "oracle_full"}
-    assert tests["avg_any"]["cosine"]["p_value"] == 1
+    assert tests["avg_any"]["cosine"]["t_test"]["p_value"] == 1
     # A constant difference has an infinite t, which JSON does not know.
     oracle = tests["oracle_full"]["cosine"]
-    assert oracle == {"sessions": 4, "mean_difference": -0.25, "t": None, "p_value": 0.0}
+    assert (oracle["sessions"], oracle["users"]) == (4, 2)
+    assert oracle["mean_difference"] == -0.25
+    assert oracle["relative_percent"] == pytest.approx(-100 * 0.25 / 0.95)
+    assert (oracle["cohens_d"], oracle["interval"], oracle["clustered"]) == (None, None, None)
+    # Of 28 tests: 7 metrics are scored.
+    assert oracle["t_test"] == {"t": None, "p_value": 0.0, "p_holm": 0.0}
     # Four differences of 1/8 ± 1/20: t = (1/8) / (1/20 √(4/3) / √4), with 3 degrees of freedom.
     popularity = tests["popularity"]["cosine"]
-    assert popularity["t"] == pytest.approx(2.5 * 3**0.5)
-    assert popularity["p_value"] == pytest.approx(0.0227, abs=1e-4)
+    assert popularity["t_test"]["t"] == pytest.approx(2.5 * 3**0.5)
+    assert popularity["t_test"]["p_value"] == pytest.approx(0.0227, abs=1e-4)
+    # Before them come those of Oracle full and "Last, any cxt".
+    p_holm = (28 - 14) * popularity["t_test"]["p_value"]
+    assert popularity["t_test"]["p_holm"] == pytest.approx(p_holm)
+    assert popularity["cohens_d"] == pytest.approx(2.5 * 3**0.5 / 2)
+    assert popularity["relative_percent"] == pytest.approx(100 * 0.125 / 0.575)
+    assert content["bootstrap"] is None

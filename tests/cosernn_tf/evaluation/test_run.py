@@ -172,6 +172,20 @@ def test_scores_depend_neither_on_the_blocks_nor_on_saving_predictions(workspace
     assert pq.ParquetFile(tmp_path / "one block" / SCORES_FILE).num_row_groups == 1
     assert together.schema.equals(score_schema())
     assert_scores_equal(sort(together), scores.drop_columns("prediction"))
+    one, other = (
+        json.loads((tmp_path / name / METRICS_FILE).read_text()) for name in ("out", "one block")
+    )
+    # A run's predictions differ by rounding.
+    for name, model in one["models"].items():
+        for metric, interval in model["intervals"].items():
+            same = other["models"][name]["intervals"][metric]
+            assert (interval or []) == pytest.approx(same or [], rel=1e-6)
+    assert one["models"]["first"]["intervals"]["cosine"] is not None
+    for run in RUNS:
+        for model, tests in one["tests"][run].items():
+            test, same = tests["cosine"], other["tests"][run][model]["cosine"]
+            p_value = same["clustered"]["p_value"]
+            assert test["clustered"]["p_value"] == pytest.approx(p_value, abs=3e-4)
 
 
 def test_saved_predictions_redo_the_cosine(workspace, tmp_path):
@@ -289,7 +303,7 @@ def test_metrics_are_the_means_of_the_scores_and_say_where_they_come_from(worksp
     # Every run is tested against every other model; the first is that of the printed table.
     assert content["references"] == list(RUNS) == list(summary.references)
     for run in RUNS:
-        assert set(content["paired_t_tests"][run]) == {*MODELS} - {run}
+        assert set(content["tests"][run]) == {*MODELS} - {run}
 
     sessions = open_sessions(workspace.sessions)
     tracks = load_track_embeddings(workspace.tracks, sessions)
@@ -309,6 +323,8 @@ def test_metrics_are_the_means_of_the_scores_and_say_where_they_come_from(worksp
         "exclude_users": [],
         "save_predictions": False,
         "oracle_seed": 0,
+        "bootstrap_resamples": 10_000,
+        "bootstrap_seed": 1,
     }
     assert set(provenance["versions"]) == {"cosernn_tf", "keras", "numpy", "python", "tensorflow"}
 
