@@ -1,4 +1,4 @@
-"""`python -m cosernn_tf.analyze`: the figures of §4, of any log (Fig. 1 to 3).
+"""`python -m cosernn_tf.analyze`: the figures of §4 and Fig. 5, of any log.
 
     python -m cosernn_tf.analyze --split=training
 
@@ -29,13 +29,51 @@ _SEED = flags.DEFINE_integer(
     lower_bound=0,
     upper_bound=2**63 - 1,
 )
+_SAMPLE_SESSIONS = flags.DEFINE_integer(
+    "sample_sessions",
+    _DEFAULT.sample_sessions,
+    "About so many sessions of each period and device have their nearest one searched (Fig. 3); "
+    "contexts with fewer are looked at whole.",
+    lower_bound=1,
+)
+_SAMPLE_LISTENS = flags.DEFINE_integer(
+    "sample_listens",
+    _DEFAULT.sample_listens,
+    "Of about so many listens of each period and device all pairs are compared (Fig. 2a); it takes "
+    "memory by its square; contexts with fewer are looked at whole.",
+    lower_bound=2,
+)
+_EVALUATION = flags.DEFINE_string(
+    "evaluation",
+    None,
+    "Directory that cosernn_tf.evaluate has written, for Fig. 5; by default evaluation/ in the "
+    "workspace, if it is there.",
+)
+_MODELS = flags.DEFINE_list(
+    "models",
+    None,
+    "Models of the evaluation to compare (Fig. 5), comma-separated; all runs if not given.",
+)
+_REFERENCE = flags.DEFINE_string(
+    "reference",
+    None,
+    "The model that they are compared with; by default the first run of JODIE, or without one the "
+    "heuristic avg_any.",
+)
 _OUTPUT = flags.DEFINE_string(
     "output", None, "Directory to write; by default analysis/ in the workspace."
 )
 
 
 def main(_: list[str]) -> None:
-    config = AnalysisConfig(split=_SPLIT.value, seed=_SEED.value)
+    config = AnalysisConfig(
+        split=_SPLIT.value,
+        seed=_SEED.value,
+        sample_sessions=_SAMPLE_SESSIONS.value,
+        sample_listens=_SAMPLE_LISTENS.value,
+        models=None if _MODELS.value is None else tuple(_MODELS.value),
+        reference=_REFERENCE.value,
+    )
     workspace = Workspace(Path(cli.WORKSPACE.value))
     open_sessions(workspace.sessions)
     # Heavy imports follow the checks: a bad flag is refused at once.
@@ -43,7 +81,8 @@ def main(_: list[str]) -> None:
     from cosernn_tf.analysis.run import analyze
 
     output = Path(_OUTPUT.value) if _OUTPUT.value else workspace.analysis
-    analysis = analyze(workspace, config=config, output=output)
+    evaluation = Path(_EVALUATION.value) if _EVALUATION.value else None
+    analysis = analyze(workspace, config=config, evaluation=evaluation, output=output)
     print(format_text(analysis))
     print(f"Split: {config.split}. Written to {output}")
 

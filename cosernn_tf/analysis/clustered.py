@@ -8,6 +8,7 @@ neither grows with the users. This is the linearisation, or sandwich, estimator 
 the interval takes Student's t with one degree of freedom less than there are users.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -59,6 +60,13 @@ class ClusteredTotals:
     def intervals(self, value: np.ndarray, gradient: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(cells,) lower and upper ends around the values of that function."""
         return intervals(value, self.variance(gradient), self.users)
+
+    def interval(self, cell: int, value: float, gradient: Sequence[float]) -> tuple[float, float]:
+        """The same of one cell."""
+        along = np.asarray(gradient, np.float64)
+        variance = along @ self.products[cell] @ along
+        low, high = intervals(np.array([value]), np.array([variance]), self.users[cell : cell + 1])
+        return float(low[0]), float(high[0])
 
     def ratio_intervals(self, above: int, below: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(cells,) the ratio of two sums, with its lower and upper ends; NaN where it has none."""

@@ -13,8 +13,8 @@ DAY: Final = "day"
 PERIOD: Final = "period"
 HOUR: Final = "hour"
 DEVICE: Final = "device"
-ANY: Final = "all"
-"""The dimension, and its one context, of all sessions."""
+COMPARED: Final = (PERIOD, DEVICE)
+"""Those by which music and models are compared (Fig. 2a, 3 and 5)."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,3 @@ def dimensions(devices: Sequence[str]) -> tuple[Dimension, ...]:
         Dimension(HOUR, tuple(f"{h:02d}" for h in range(HOURS)), lambda table: table.hour),
         Dimension(DEVICE, tuple(devices), lambda table: table.device),
     )
-
-
-def compared_dimensions(devices: Sequence[str]) -> tuple[Dimension, ...]:
-    """Those of Fig. 2a, 3 and 5: period of day and device."""
-    return tuple(d for d in dimensions(devices) if d.name in (PERIOD, DEVICE))

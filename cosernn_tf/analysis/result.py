@@ -8,8 +8,13 @@ from typing import Any, Final
 
 from cosernn_tf.analysis.clustered import CONFIDENCE
 from cosernn_tf.analysis.config import AnalysisConfig
+from cosernn_tf.analysis.coverage import Coverage
 from cosernn_tf.analysis.distribution import ContextShare
+from cosernn_tf.analysis.improvement import Improvement
+from cosernn_tf.analysis.nearest import NearestContext
 from cosernn_tf.analysis.rows import Row, to_csv
+from cosernn_tf.analysis.skips import SkipCorrelation, SkipRateAtCosine
+from cosernn_tf.analysis.variety import ContextSimilarity
 
 ANALYSIS_FORMAT: Final = 1
 """Version of the form of `analysis.json`."""
@@ -27,24 +32,29 @@ class TableKind:
 
 
 CONTEXT_SHARES: Final = "context_shares"
+CONTEXT_SIMILARITY: Final = "context_similarity"
+SKIP_CORRELATION: Final = "skip_correlation"
+SKIP_CURVE: Final = "skip_curve"
+NEAREST_SESSIONS: Final = "nearest_sessions"
+IMPROVEMENT: Final = "improvement"
 
 TABLES: Final[Mapping[str, TableKind]] = {
     CONTEXT_SHARES: TableKind("Fig. 1", "Sessions and users by context", ContextShare),
+    CONTEXT_SIMILARITY: TableKind(
+        "Fig. 2a", "Cosine of two listens of a context", ContextSimilarity
+    ),
+    SKIP_CORRELATION: TableKind(
+        "Fig. 2b", "Skip rate and cosine to the user's earlier sessions", SkipCorrelation
+    ),
+    SKIP_CURVE: TableKind(
+        "Fig. 2b", "Skip rate by cosine to the user's earlier sessions", SkipRateAtCosine
+    ),
+    NEAREST_SESSIONS: TableKind(
+        "Fig. 3", "Context of the nearest session, against chance", NearestContext
+    ),
+    IMPROVEMENT: TableKind("Fig. 5", "Improvement over a reference by context", Improvement),
 }
 """By name, which is that of their CSV file, in the order of the paper."""
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """What there was to look at. Listens are the kept ones, the first 10 of each session."""
-
-    users: int
-    sessions: int
-    sessions_embedded: int
-    """With a track that has an embedding."""
-    listens: int
-    listens_embedded: int
-    listens_skipped: int
 
 
 @dataclass(frozen=True)

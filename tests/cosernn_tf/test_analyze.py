@@ -11,17 +11,28 @@ from tests.workspaces import random_table, write_workspace
 
 CALLS = {
     "plain": [],
-    "flags": ["--split=training", "--seed=5", "--output=other"],
+    "flags": [
+        "--split=training",
+        "--seed=5",
+        "--sample_sessions=40",
+        "--sample_listens=50",
+        "--output=other",
+    ],
 }
 EARLY_ERRORS = {
     "--split=test": r"flag --split=test: value should be one of <all\|training>",
     "--seed=-1": r"flag --seed=-1: -1 is not an integer in the range",
+    "--sample_sessions=0": r"flag --sample_sessions=0: 0 is not a positive integer",
+    "--sample_listens=1": r"flag --sample_listens=1: 1 is not integer >= 2",
     "--workspace=nowhere": r"nowhere/sessions does not exist: run beam_pipelines.sessionize first",
     "--run=a": r"Unknown command line flag 'run'",
     "a": r"unexpected argument 'a'",
 }
 """Found before anything heavy is imported."""
 ERRORS = {
+    "--models=a,b": r"ws/evaluation has no evaluation: run cosernn_tf.evaluate first",
+    "--reference=jodie": r"ws/evaluation has no evaluation: run cosernn_tf.evaluate first",
+    "--evaluation=there": r"there has no evaluation: run cosernn_tf.evaluate first",
     "--output=ws": r"ws exists and is not an older output of this job \(it has no analysis.json\)",
 }
 
@@ -62,6 +73,20 @@ def test_what_is_printed_is_what_is_written(folder, results):
             share = f"{100 * row['session_share']:.1f} ["
             line = rf"^{row['context']} +{row['sessions']} +{re.escape(share)}"
             assert re.search(line, printed, re.MULTILINE), row
+    for row in tables["context_similarity"]["rows"]:
+        mean, low, high = (row[f"mean{end}"] for end in ("", "_low", "_high"))
+        assert f"  {mean:.4f} [{low:.4f}, {high:.4f}]  " in printed, row
+    for row in tables["skip_correlation"]["rows"]:
+        if not row["sessions"]:
+            continue
+        line = rf"^{row['min_skips']} +{row['sessions']:,} "
+        if (slope := row["slope"]) is not None:
+            line += rf".* {slope:.3f} \["
+        assert re.search(line, printed, re.MULTILINE), row
+    for row in tables["nearest_sessions"]["rows"]:
+        line = rf"^{row['source']} +{row['sources']:,} .* {round(100 * row['excess'], 1) + 0.0:.1f}"
+        assert re.search(line, printed, re.MULTILINE), row
+    assert "\nNote: Models are not compared by context: ws/evaluation has no" in printed
     assert printed.endswith("\nSplit: all. Written to ws/analysis\n")
     assert "analyze: " in results["plain"].stderr
 
@@ -69,7 +94,14 @@ def test_what_is_printed_is_what_is_written(folder, results):
 def test_flags_reach_the_analysis(folder, results):
     assert results["flags"].code == 0, results["flags"].stderr
     options = json.loads((folder / "other/analysis.json").read_text())["options"]
-    assert (options["split"], options["seed"]) == ("training", 5)
+    assert options == {
+        "split": "training",
+        "seed": 5,
+        "sample_sessions": 40,
+        "sample_listens": 50,
+        "models": None,
+        "reference": None,
+    }
     assert results["flags"].stdout.endswith("\nSplit: training. Written to other\n")
 
 

@@ -15,6 +15,7 @@ from beam_pipelines.inspection.run import STATISTICS, describe
 from beam_pipelines.job import sessionize
 from beam_pipelines.synthetic import writing
 from cosernn_tf import runs, tracks, workspace
+from cosernn_tf.analysis import coverage as analysis_coverage
 from cosernn_tf.analysis import result as analysis_result
 from cosernn_tf.analysis.config import AnalysisConfig
 from cosernn_tf.analysis.run import analyze
@@ -259,7 +260,7 @@ def test_every_field_of_the_metrics_is_there(root):
 def test_every_field_and_column_of_an_analysis_is_there(root):
     text = section("analysis/")
     content = json.loads((root / "workspace/analysis" / analysis_result.ANALYSIS_FILE).read_text())
-    coverage = [field.name for field in dataclasses.fields(analysis_result.Coverage)]
+    coverage = [field.name for field in dataclasses.fields(analysis_coverage.Coverage)]
     columns = {name for table in content["tables"].values() for name in table["columns"]}
     ends = {name + end for name in columns for end in ("_low", "_high")}
     for name in [*content, *content["provenance"], *content["tables"], *coverage, *columns - ends]:

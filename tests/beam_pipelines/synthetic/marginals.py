@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from cosernn_tf.analysis.nearest import by_chance, nearest_contexts
+from cosernn_tf.analysis.variety import mean_cosine
 from cosernn_tf.schema import DAYS_OF_WEEK, PERIOD_OF_HOUR, SECONDS_PER_DAY
 
 KEPT = 10
@@ -114,9 +116,7 @@ def embed(log: Log, vectors: np.ndarray) -> np.ndarray:
 
 def pairwise_cosine(vectors: np.ndarray) -> float:
     """Mean cosine of all pairs of different rows of (n, dim) unit vectors."""
-    count = len(vectors)
-    total = np.square(vectors.sum(axis=0, dtype=np.float64)).sum()
-    return float((total - count) / (count * (count - 1)))
+    return float(mean_cosine(vectors.sum(axis=0, dtype=np.float64), len(vectors)))
 
 
 def track_cosine_within(log: Log, vectors: np.ndarray, is_in: np.ndarray) -> float:
@@ -131,45 +131,23 @@ def nearest_session_contexts(
     """Fig. 3: (source, target) probabilities of the nearest session's context, minus chance.
 
     Args:
-        log: S sessions.
+        log: S sessions, two or more of each user.
         sessions: (S, dim) unit vectors.
         context: (S,) of [0, num_contexts).
         num_contexts: Rows and columns of the answer.
     """
-    observed = np.zeros((num_contexts, num_contexts))
-    by_chance = np.zeros_like(observed)
-    splits = log.user_splits
-    for first, last in itertools.pairwise(splits):
-        if last - first < 2:
-            continue
-        own = context[first:last]
-        cosine = sessions[first:last] @ sessions[first:last].T
-        np.fill_diagonal(cosine, -np.inf)
-        np.add.at(observed, (own, own[cosine.argmax(axis=1)]), 1.0)
-        count = np.bincount(own, minlength=num_contexts).astype(float)
-        by_chance += (np.outer(count, count) - np.diag(count)) / (last - first - 1)
-    return (observed - by_chance) / observed.sum(axis=1, keepdims=True)
+    user, rows = log.session_user, np.arange(len(context))
+    (observed,) = nearest_contexts(
+        sessions, user, sources=rows, codes=[context], sizes=[num_contexts]
+    )
+    excess = np.zeros((num_contexts, num_contexts))
+    np.add.at(excess, context, observed - by_chance(user, context, num_contexts, rows))
+    return excess / np.bincount(context, minlength=num_contexts)[:, None]
 
 
 def skips(log: Log) -> np.ndarray:
     """§4.4: (S,) skipped tracks of each session, among all of its tracks."""
     return np.add.reduceat(log.skipped.astype(np.int64), log.session_splits[:-1])
-
-
-def earlier_mean(log: Log, sessions: np.ndarray) -> np.ndarray:
-    """§4.4: (S, dim) unit-norm average of the user's earlier sessions; zero for the first."""
-    mean = np.zeros_like(sessions)
-    splits = log.user_splits
-    for first, last in itertools.pairwise(splits):
-        mean[first + 1 : last] = np.cumsum(sessions[first : last - 1], axis=0)
-    return _unit(mean)
-
-
-def slope_and_correlation(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Of the regression of y on x, and Pearson's."""
-    covariance = np.cov(x, y)
-    slope = covariance[0, 1] / covariance[0, 0]
-    return float(slope), float(slope * np.sqrt(covariance[0, 0] / covariance[1, 1]))
 
 
 def cosine_by_source(log: Log, sessions: np.ndarray) -> tuple[float, float]:

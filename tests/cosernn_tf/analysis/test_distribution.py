@@ -15,6 +15,8 @@ from cosernn_tf.sessions import Listens, sessionize
 from cosernn_tf.table import SessionTable
 from tests.cosernn_tf.evaluation.tables import random_data
 
+from .blocks import interval
+
 PERIOD_OF = {
     **dict.fromkeys([1, 2, 3, 4, 5], "night"),
     **dict.fromkeys([6, 7, 8], "early morning"),
@@ -62,7 +64,7 @@ def test_as_counted_by_hand():
         assert row.session_share == pytest.approx(count / 290)
         assert row.user_share == pytest.approx(len(users) / 6)
         for name in ("session_share", "user_share"):
-            share, low, high = (getattr(row, name + end) for end in ("", "_low", "_high"))
+            share, low, high = interval(row, name)
             assert 0 <= low <= share <= high <= 1
     assert expected == {}
     assert [row.context for row in rows if row.dimension == "day"] == list(DAYS_OF_WEEK)
