@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from cosernn_tf.features import is_embedded
 from cosernn_tf.schema import TRACK_PADDING
@@ -17,8 +18,8 @@ from cosernn_tf.table import SessionTable
 
 NO_SESSION: Final = -1
 
-MAX_LOOKBACK_ELEMENTS: Final = 2**20
-"""Default bound of the (sessions, listens) matrices of `track_candidates`: some 50 MB in all."""
+MAX_LOOKBACK_ELEMENTS: Final = 2**16
+"""Default bound of the (sessions, listens) matrices of `track_candidates`: they stay in cache."""
 
 
 class Relevance(StrEnum):
@@ -118,42 +119,57 @@ def track_candidates(
     embedded = is_embedded(table, track_embeddings)
     listened = table.track[embedded]
     first_listen = np.concatenate([[0], np.cumsum(embedded.sum(axis=1))])
-    next_listen = _next_listen(listened, table.user_of_session[np.nonzero(embedded)[0]])
+    of_user = first_listen[table.row_splits]
+    # A window reaches back over the first listen of a user who has few; and what the users before
+    # have is not kept, as nothing of theirs comes next after their own last listen.
+    next_listen = _next_listen(listened, of_user)
 
-    end = first_listen[targets]
-    limit = first_listen[table.row_splits[:-1]][table.user_of_session[targets]]
+    end = first_listen[targets].astype(np.int32)
+    limit = of_user[:-1][table.user_of_session[targets]]
     tracks = np.full((len(targets), size), TRACK_PADDING, np.int64)
-    count = np.zeros(len(targets), np.int64)
-    cursor, width = end.copy(), 2 * size
+    count = np.zeros(len(targets), np.int32)
+    cursor, width = first_listen[targets], 2 * size
     active = np.flatnonzero(cursor > limit)
     while active.size:
         width = min(width, max_elements)
+        padded = np.concatenate([np.full(width, -1, np.int32), next_listen])
+        before = sliding_window_view(padded, width)
         rows_at_once = max_elements // width
         for start in range(0, active.size, rows_at_once):
             rows = active[start : start + rows_at_once]
-            listens = cursor[rows, None] - np.arange(1, width + 1)
-            keep = listens >= limit[rows, None]
-            keep &= next_listen[np.maximum(listens, 0)] >= end[rows, None]
-            place = count[rows, None] + np.cumsum(keep, axis=1)
+            # The latest listen first.
+            keep = before[cursor[rows]][:, ::-1] >= end[rows, None]
+            place = count[rows, None] + np.cumsum(keep, axis=1, dtype=np.int32)
             keep &= place <= size
-            row, column = np.nonzero(keep)
-            tracks[rows[row], place[row, column] - 1] = listened[listens[row, column]]
+            # Flat, several times faster than by row and column.
+            kept = np.flatnonzero(keep)
+            row, back = np.divmod(kept, width)
+            row = rows[row]
+            tracks[row, place.ravel()[kept] - 1] = listened[cursor[row] - 1 - back]
             count[rows] = np.minimum(place[:, -1], size)
         cursor[active] -= width
         active = active[(count[active] < size) & (cursor[active] > limit[active])]
         width *= 2
-    return TrackCandidates(tracks, _relevant(table, targets, tracks, relevance), count)
+    relevant = _relevant(table, targets, tracks, relevance)
+    return TrackCandidates(tracks, relevant, count.astype(np.int64))
 
 
-def _next_listen(listened: np.ndarray, user: np.ndarray) -> np.ndarray:
-    """The user's next listen of the same track: its row, or the number of listens. (n,) → (n,)."""
+def _next_listen(listened: np.ndarray, of_user: np.ndarray) -> np.ndarray:
+    """(n,) int32 row of the user's next listen of the same track; the user's end if there is none.
+
+    Args:
+        listened: (n,) int64 tracks, user by user, in time order.
+        of_user: (users + 1,) int64: where the listens of each user begin.
+    """
     # Sorted by track, then row, each user's listens of a track stand together and in time order.
-    # One integer holds both (a table has fewer than 2³² listens): several times faster to sort.
+    # One integer holds both (a table has fewer than 2³¹ listens): several times faster to sort.
     keys = (listened << 32) | np.arange(len(listened))
     keys.sort()
     order = keys & 0xFFFFFFFF
-    is_repeat = (np.diff(keys >> 32) == 0) & (np.diff(user[order]) == 0)
-    following = np.full(len(listened), len(listened), np.int64)
+    end_of_user = np.repeat(of_user[1:], np.diff(of_user)).astype(np.int32)
+    is_repeat = np.diff(keys >> 32) == 0
+    is_repeat &= end_of_user[order[1:]] == end_of_user[order[:-1]]
+    following = end_of_user
     following[order[:-1][is_repeat]] = order[1:][is_repeat]
     return following
 

@@ -16,7 +16,7 @@ SCORES_FILE: Final = "scores.parquet"
 """What `workspace/evaluation/` holds."""
 
 SESSIONS_PER_BLOCK: Final = 50_000
-"""Sessions scored at once, with some 3 KB of vectors each: bounds memory at about 150 MB."""
+"""Sessions scored at once, each with some 3 or 4 KB: bounds memory at about 200 MB."""
 
 
 class EvaluatedSplit(StrEnum):

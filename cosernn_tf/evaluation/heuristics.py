@@ -74,10 +74,22 @@ def predict_oracles(
     track_embeddings: np.ndarray,
     *,
     seed: int = 0,
+    sessions: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """The predictions of both oracles, in the order of `ORACLES`: (S, dim) float32 by name."""
+    """The predictions of both oracles, in the order of `ORACLES`.
+
+    Args:
+        table: S sessions.
+        embeddings: Of the table's sessions.
+        track_embeddings: (tracks, dim) float32, zero where a track has none.
+        seed: Of what Oracle half sees.
+        sessions: Rows of the sessions that are predicted; None: all. Others may be zero.
+
+    Returns:
+        (S, dim) float32 by name.
+    """
     return {
-        ORACLE_HALF: oracle_half(table, track_embeddings, seed=seed),
+        ORACLE_HALF: oracle_half(table, track_embeddings, seed=seed, sessions=sessions),
         ORACLE_FULL: oracle_full(embeddings),
     }
 
@@ -166,7 +178,13 @@ def oracle_full(embeddings: SessionEmbeddings) -> np.ndarray:
     return embeddings.played
 
 
-def oracle_half(table: SessionTable, track_embeddings: np.ndarray, *, seed: int = 0) -> np.ndarray:
+def oracle_half(
+    table: SessionTable,
+    track_embeddings: np.ndarray,
+    *,
+    seed: int = 0,
+    sessions: np.ndarray | None = None,
+) -> np.ndarray:
     """Mean of half of the session's tracks, normalised (§6.1, "Oracle Half").
 
     Half (rounded up) of the kept listens that have an embedding, played or skipped, chosen
@@ -176,34 +194,44 @@ def oracle_half(table: SessionTable, track_embeddings: np.ndarray, *, seed: int 
         table: S sessions.
         track_embeddings: (tracks, dim) float32, zero where a track has none.
         seed: Of the choice.
-    """
-    eligible = is_embedded(table, track_embeddings)
-    keys = _random_keys(table, seed)
-    keys[~eligible] = np.iinfo(np.uint64).max
-    order = np.argsort(keys, axis=1, kind="stable")
-    rank = np.empty(order.shape, np.int64)
-    np.put_along_axis(rank, order, np.arange(order.shape[1])[None, :], axis=1)
-    chosen = eligible & (rank < (eligible.sum(axis=1, keepdims=True) + 1) // 2)
+        sessions: Rows of the sessions that are predicted; None: all.
 
+    Returns:
+        (S, dim) float32; zero where nothing is predicted, too.
+    """
+    rows = np.arange(table.num_sessions) if sessions is None else sessions
+    is_eligible = is_embedded(table, track_embeddings)
+    of_user = _user_keys(table, seed)
     half = np.zeros((table.num_sessions, track_embeddings.shape[1]), np.float32)
-    for start in range(0, table.num_sessions, _GATHER_ROWS):
-        chunk = slice(start, start + _GATHER_ROWS)
-        vectors = track_embeddings[np.where(chosen[chunk], table.track[chunk], 0)]
-        half[chunk] = np.matmul(chosen[chunk, None].astype(np.float32), vectors)[:, 0]
+    for start in range(0, len(rows), _GATHER_ROWS):
+        chunk = rows[start : start + _GATHER_ROWS]
+        eligible = is_eligible[chunk]
+        keys = _session_keys(of_user[table.user_of_session[chunk]], table.session_start[chunk])
+        keys[~eligible] = np.iinfo(np.uint64).max
+        order = np.argsort(keys, axis=1, kind="stable")
+        rank = np.empty(order.shape, np.int64)
+        np.put_along_axis(rank, order, np.arange(order.shape[1])[None, :], axis=1)
+        chosen = eligible & (rank < (eligible.sum(axis=1, keepdims=True) + 1) // 2)
+        vectors = track_embeddings[np.where(chosen, table.track[chunk], 0)]
+        half[chunk] = np.matmul(chosen[:, None].astype(np.float32), vectors)[:, 0]
     return normalize(half)
 
 
-def _random_keys(table: SessionTable, seed: int) -> np.ndarray:
-    """(S, 10) uint64, uniform and independent for each seed, user id, session start and slot."""
+def _user_keys(table: SessionTable, seed: int) -> np.ndarray:
+    """(U,) uint64, uniform and independent for each seed and user id."""
     salt = seed.to_bytes(8, "little", signed=True)
-    of_user = np.array(
+    return np.array(
         [
             int.from_bytes(hashlib.blake2b(user, digest_size=8, salt=salt).digest(), "little")
             for user in table.user_id
         ],
         np.uint64,
     )
-    of_session = _mix(of_user[table.user_of_session] ^ _mix(table.session_start.astype(np.uint64)))
+
+
+def _session_keys(of_user: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """(n, 10) uint64, uniform and independent for each user's key, session start and slot."""
+    of_session = _mix(of_user ^ _mix(start.astype(np.uint64)))
     slots = np.arange(1, MAX_TRACKS_PER_SESSION + 1, dtype=np.uint64)
     return _mix(of_session[:, None] + slots[None, :] * np.uint64(0x9E3779B97F4A7C15))
 

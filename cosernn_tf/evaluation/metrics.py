@@ -145,8 +145,9 @@ def average_precision(ranked: np.ndarray) -> np.ndarray:
     Returns:
         (n,) float64.
     """
-    row, column = np.nonzero(ranked)
-    count = np.count_nonzero(ranked, axis=1)
+    # Flat, several times faster than by row and column.
+    row, column = np.divmod(np.flatnonzero(ranked), ranked.shape[1])
+    count = np.bincount(row, minlength=len(ranked))
     first = np.cumsum(count) - count
     hits = np.arange(1, len(row) + 1) - first[row]
     return np.bincount(row, hits / (column + 1.0), len(ranked)) / count

@@ -115,5 +115,9 @@ class Scorer:
             predictions[name] = np.zeros_like(embeddings.played)
             predictions[name][in_split] = vectors
         return predictions | predict_oracles(
-            table, embeddings, self._track_embeddings, seed=self._config.oracle_seed
+            table,
+            embeddings,
+            self._track_embeddings,
+            seed=self._config.oracle_seed,
+            sessions=np.flatnonzero(in_split),
         )

@@ -1,6 +1,8 @@
 """Scores of every model on every test session: the rows of `scores.parquet`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,7 +22,10 @@ from cosernn_tf.schema import DEVICES
 from cosernn_tf.table import SessionTable
 
 GATHERED_ELEMENTS: Final = 2**19
-"""Default number of candidate coordinates gathered at once: 2 MB, so that they stay in cache."""
+"""Default number of candidate coordinates gathered at once by a thread: 2 MB, so that they stay in
+cache."""
+
+_THREADS: Final = min(8, len(os.sched_getaffinity(0)))
 
 
 @dataclass(frozen=True)
@@ -171,18 +176,21 @@ def _rank_sessions(
     """Adds the metrics of session ranking to each model's scores."""
     sizes = metrics.SESSION_SIZES
     ranks = {(m, k): np.full(len(candidates.count), np.nan) for m in predictions for k in sizes}
-    some = candidates.scored(min(sizes))
-    for rows in _chunks(some, gathered_elements // (max(sizes) * played.shape[1])):
+    is_scored = {k: candidates.scored(k) for k in sizes}
+
+    def rank(rows: np.ndarray) -> None:
         # The cosines of the largest K hold those of the smaller; what is no candidate is not used.
         vectors = played[candidates.rows[rows]]
         for model, predicted in predictions.items():
             cosines = metrics.cosines(predicted[rows], vectors)
             for k in sizes:
-                scored = candidates.scored(k)[rows]
+                scored = is_scored[k][rows]
                 ranks[model, k][rows[scored]] = metrics.ranks(cosines[scored, :k])
-    for (model, k), rank in ranks.items():
-        scores[model][metrics.session_rr(k)] = 1.0 / rank
-        scores[model][metrics.session_rank(k)] = rank
+
+    _in_chunks(rank, is_scored[min(sizes)], gathered_elements // (max(sizes) * played.shape[1]))
+    for (model, k), values in ranks.items():
+        scores[model][metrics.session_rr(k)] = 1.0 / values
+        scores[model][metrics.session_rank(k)] = values
 
 
 def _rank_tracks(
@@ -199,8 +207,8 @@ def _rank_tracks(
         for name in (of(k) for k in sizes for of in (metrics.ap, metrics.recall)):
             scores[model][name] = np.full(len(candidates.count), np.nan)
     is_scored = {k: candidates.scored(k) for k in sizes}
-    some = np.logical_or.reduce(list(is_scored.values()))
-    for rows in _chunks(some, gathered_elements // (max(sizes) * track_embeddings.shape[1])):
+
+    def rank(rows: np.ndarray) -> None:
         vectors = track_embeddings[candidates.tracks[rows]]
         for model, predicted in predictions.items():
             cosines = metrics.cosines(predicted[rows], vectors)
@@ -212,13 +220,21 @@ def _rank_tracks(
                 precision[rows[scored]] = metrics.average_precision(ranked)
                 recall[rows[scored]] = metrics.recall_at(ranked, metrics.RECALL_CUTOFF)
 
+    some = np.logical_or.reduce(list(is_scored.values()))
+    _in_chunks(rank, some, gathered_elements // (max(sizes) * track_embeddings.shape[1]))
 
-def _chunks(mask: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """The rows of the mask, up to `size` of them at once, but at least one."""
+
+def _in_chunks(work: Callable[[np.ndarray], None], mask: np.ndarray, size: int) -> None:
+    """Calls `work` with rows of the mask, `size` of them or one, in threads: NumPy lets others run.
+
+    Each row is given to one call only, which writes to the rows that it was given.
+    """
     (rows,) = np.nonzero(mask)
     size = max(size, 1)
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
+    chunks = [rows[start : start + size] for start in range(0, len(rows), size)]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for _ in pool.map(work, chunks):
+            pass
 
 
 def _keys(table: SessionTable, targets: np.ndarray, devices: Sequence[str]) -> dict[str, pa.Array]:

@@ -225,3 +225,12 @@ def test_oracle_half_is_the_same_for_the_same_user_and_start_only(data):
     np.testing.assert_array_equal(half, again)
     for table, seed in ((other, 1), (strangers, 1), (data.table, 2)):
         assert (heuristics.oracle_half(table, data.track_embeddings, seed=seed) != half).any()
+
+
+def test_oracle_half_of_some_sessions(data, monkeypatch):
+    everyones = heuristics.oracle_half(data.table, data.track_embeddings, seed=3)
+    some = np.arange(0, data.table.num_sessions, 3)
+    monkeypatch.setattr(heuristics, "_GATHER_ROWS", 7)
+    half = heuristics.oracle_half(data.table, data.track_embeddings, seed=3, sessions=some)
+    np.testing.assert_array_equal(half[some], everyones[some])
+    assert not np.delete(half, some, axis=0).any()
