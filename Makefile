@@ -3,6 +3,7 @@
 # make setup        the part that both share
 # make flink-test   the sessionise job on a local Flink cluster (needs Java 17 and Maven)
 # make prism-test   the same on Beam's Prism (needs Go)
+# make chromium     Debian's Chromium, with which the tests look at the report's page (needs root)
 # make lock         after a change of setup.py: resolve and write requirements.lock again
 
 PYTHON ?= python3.11
@@ -16,7 +17,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 # Where it is allowed, a test of servers has a network of its own: nothing comes in, nothing goes out.
 ALONE = $(shell unshare --map-root-user --net true 2>/dev/null && echo unshare --map-root-user --net)
 
-.PHONY: quickstart test setup lint lock clean flink-test prism-test
+.PHONY: quickstart test setup lint lock clean chromium flink-test prism-test
 
 setup: $(STAMP)
 
@@ -40,6 +41,13 @@ lint: setup
 # workers would have to share memory, not time.
 test: setup lint
 	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+
+# The list of packages may be missing or old.
+APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends
+
+chromium:
+	command -v chromium > /dev/null || $(APT_INSTALL) chromium || \
+	  { apt-get update --quiet && $(APT_INSTALL) chromium; }
 
 FLINK_JARS := build/flink/jars
 

@@ -19,7 +19,10 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(exclude=["tests", "tests.*", "benchmarks", "benchmarks.*"]),
-    package_data={"cosernn_tf": ["py.typed"], "experiments": ["*.flags", "*/*.flags"]},
+    package_data={
+        "cosernn_tf": ["py.typed"],
+        "experiments": ["*.flags", "*/*.flags", "reporting/templates/*"],
+    },
     # ScaNN's wheels are built for one TensorFlow and few Pythons: these ranges are what was tested.
     python_requires=">=3.11,<3.12",
     install_requires=[
@@ -27,7 +30,10 @@ setup(
         "apache-beam>=2.77,<2.78",
         "gensim>=4.4,<5",
         "google-crc32c>=1.5",
+        "h5py>=3.10",
+        "jinja2>=3.1,<4",
         "keras>=3.12,<4",
+        "markupsafe>=2.1",
         "matplotlib>=3.9",
         "numpy>=2.0,<3",
         "pyarrow>=18",
@@ -39,7 +45,16 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
-        "dev": ["hypothesis", "mypy", "polars", "pytest>=8", "pytest-xdist>=3.8,<4", "ruff"],
+        "dev": [
+            "axe-playwright-python>=0.1.8,<0.2",
+            "hypothesis",
+            "mypy",
+            "playwright>=1.60,<2",
+            "polars",
+            "pytest>=8",
+            "pytest-xdist>=3.8,<4",
+            "ruff",
+        ],
         "tuning": ["optuna>=5.0,<6"],
     },
     entry_points={

@@ -86,3 +86,9 @@ def write_parquet(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> 
         for table in tables:
             writer.write_table(table, row_group_size=max(table.num_rows, 1))
     return file.written
+
+
+def file_sha256(path: Path) -> str:
+    """Of a file of any size."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -74,6 +74,11 @@ class Workspace:
         """A table of the paper, made by `experiments.table`."""
         return self.root / "tables" / f"table{number}"
 
+    @property
+    def report(self) -> Path:
+        """The page of `experiments.report`."""
+        return self.root / "report"
+
     def tuning(self, study: str) -> Path:
         """A study, made by `experiments.tune`."""
         return self.root / "tuning" / study

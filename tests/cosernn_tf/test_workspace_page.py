@@ -31,6 +31,7 @@ from cosernn_tf.training import checkpoints, summaries
 from cosernn_tf.workspace import Manifest, Workspace, open_sessions
 from cosernn_tf.workspace_page import TABLES, render
 from experiments import table_report, table_runs
+from experiments.reporting import run as report_run
 from experiments.tuning import hparams, plots, study, trials
 from experiments.tuning import report as tuning_report
 from tests.cosernn_tf.evaluation.test_report import make_scores
@@ -173,6 +174,7 @@ def section(title: str) -> str:
             [analysis_result.ANALYSIS_FILE, *map("{}.csv".format, analysis_result.TABLES)],
         ),
         ("description/", [STATISTICS, DATA_CARD, PLOTS]),
+        ("report/", [report_run.PAGE, f"{report_run.TABLES}/<name>.csv"]),
     ],
 )
 def test_every_file_of_a_directory_is_there(title, files):

@@ -1,0 +1,157 @@
+"""Scales, and ticks at round numbers."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from experiments.reporting.drawing.svg import WIDTH, Drawing, width_of
+
+_STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
+_TICK_GAP: Final = 6
+_ROOM: Final = 0.04
+"""Beyond the outermost values, as a share of the way between them."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What is on an axis."""
+
+    title: str
+    """With the unit."""
+    is_percent: bool = False
+    """Values are shares, shown as percent."""
+    is_signed: bool = False
+    has_zero: bool = False
+    """Zero is in view, whatever the values."""
+    is_whole: bool = False
+    """Ticks at whole numbers only."""
+    name_tick: Callable[[float], str] | None = None
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Values in [low, high] to places in [start, end]."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+
+def scale_of(
+    values: Iterable[float | None],
+    axis: Axis,
+    *,
+    start: float,
+    end: float,
+    ends_at: float | None = None,
+) -> Scale:
+    """A scale that has all values in view.
+
+    Args:
+        values: None does not count.
+        axis: Says whether zero is in view.
+        start: Place of the lowest value.
+        end: Of the highest.
+        ends_at: The lowest value stands at the axis' end itself, such as the zero of bars.
+    """
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    if axis.has_zero or not known:
+        known.append(0.0)
+    low, high = min(known), max(known)
+    if low == high:
+        room = abs(low) * 0.1 or 1.0
+        low, high = low - room, high + room
+    room = _ROOM * (high - low)
+    if low != ends_at:
+        low -= room
+    return Scale(low, high + room, start, end)
+
+
+def ticks(scale: Scale, axis: Axis, *, most: int) -> list[tuple[float, str]]:
+    """At most so many round values in view, and what stands at each."""
+    factor = 100.0 if axis.is_percent else 1.0
+    low, high = scale.low * factor, scale.high * factor
+    span = high - low
+    step = 10.0 ** math.floor(math.log10(span / most))
+    step *= next(s for s in _STEPS if span / (step * s) <= most)
+    if axis.is_whole:
+        step = max(math.ceil(step), 1.0)
+    first = math.ceil(low / step - 1e-9)
+    places = [n * step for n in range(first, math.floor(high / step + 1e-9) + 1)]
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    if round(step, decimals) != step:
+        decimals += 1
+    name = axis.name_tick or (lambda value: _tick(value, decimals, axis))
+    return [(value / factor, name(value)) for value in places]
+
+
+def _tick(value: float, decimals: int, axis: Axis) -> str:
+    value = round(value, decimals) + 0.0
+    text = f"{value:+,.{decimals}f}" if axis.is_signed and value else f"{value:,.{decimals}f}"
+    return text.replace("-", "\N{MINUS SIGN}") + (" %" if axis.is_percent else "")
+
+
+def draw_x_axis(
+    drawing: Drawing, scale: Scale, axis: Axis, *, top: float, bottom: float, most: int = 5
+) -> None:
+    """Grid lines from top to bottom, what stands below them, and the title: 34 units."""
+    for value, text, place in _with_room(scale, axis, most=most):
+        x = scale(value)
+        drawing.line((x, top), (x, bottom), "zero" if value == 0 else "grid")
+        drawing.text((place, bottom + 14), text, "tick", anchor="middle")
+    middle = (scale.start + scale.end) / 2
+    drawing.text((middle, bottom + 30), axis.title, "axis", anchor="middle")
+
+
+def _with_room(scale: Scale, axis: Axis, *, most: int) -> list[tuple[float, str, float]]:
+    """As many ticks as stand side by side without touching, and the middles of their texts."""
+    for count in range(most, 0, -1):
+        found = ticks(scale, axis, most=count)
+        halves = [width_of(text) / 2 for _, text in found]
+        # One at the edge moves inwards.
+        places = [
+            min(max(scale(value), half), WIDTH - half)
+            for (value, _), half in zip(found, halves, strict=True)
+        ]
+        gaps = [
+            right - left - half - other_half
+            for (left, half), (right, other_half) in itertools.pairwise(
+                zip(places, halves, strict=True)
+            )
+        ]
+        if min(gaps, default=_TICK_GAP) >= _TICK_GAP:
+            break
+    return [(value, text, place) for (value, text), place in zip(found, places, strict=True)]
+
+
+def draw_y_axis(
+    drawing: Drawing, scale: Scale, axis: Axis, *, left: float, right: float, most: int = 5
+) -> None:
+    """Grid lines from left to right, and what stands before them; the title stands on top."""
+    for value, text in ticks(scale, axis, most=most):
+        y = scale(value)
+        drawing.line((left, y), (right, y), "zero" if value == 0 else "grid")
+        drawing.text((left - 6, y + 4), text, "tick", anchor="end")
+    drawing.text((0, 11), axis.title, "axis")
+
+
+def spread(places: Sequence[float], *, least: float, low: float, high: float) -> list[float]:
+    """Places in [low, high] that keep a distance, near to the wanted ones, in their order."""
+    order = sorted(range(len(places)), key=lambda i: places[i])
+    moved = [min(max(places[i], low), high) for i in order]
+    for i in range(1, len(moved)):
+        moved[i] = max(moved[i], moved[i - 1] + least)
+    if moved and moved[-1] > high:
+        moved[-1] = high
+        for i in range(len(moved) - 2, -1, -1):
+            moved[i] = min(moved[i], moved[i + 1] - least)
+    found = [0.0] * len(places)
+    for i, place in zip(order, moved, strict=True):
+        found[i] = place
+    return found

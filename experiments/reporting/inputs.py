@@ -1,0 +1,189 @@
+"""What the report rests on: the files of a workspace, read once, each with its command."""
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cosernn_tf.analysis.result import ANALYSIS_FILE, ANALYSIS_FORMAT
+from cosernn_tf.errors import UserError
+from cosernn_tf.evaluation.config import METRICS_FILE, SCORES_FILE
+from cosernn_tf.evaluation.report import METRICS_FORMAT
+from cosernn_tf.runs import is_finished
+from cosernn_tf.whole_files import file_sha256
+from cosernn_tf.workspace import SessionsDirectory, Workspace, open_sessions
+from experiments.reporting.document import Source
+from experiments.table_runs import CSV, EVALUATION
+from experiments.tables import TABLES
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A directory of `cosernn_tf.evaluate`."""
+
+    folder: Path
+    content: Mapping[str, Any]
+    """Of `metrics.json`."""
+    metrics: Source
+    scores: Source
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        return tuple(self.content["references"])
+
+
+@dataclass(frozen=True)
+class MadeTable:
+    """A table of `experiments.table`."""
+
+    number: int
+    rows: tuple[Mapping[str, str], ...]
+    """Of `table.csv`."""
+    source: Source
+    content: Mapping[str, Any]
+    """Of its own `metrics.json`."""
+
+
+@dataclass(frozen=True)
+class AnalysisFile:
+    """What `cosernn_tf.analyze` has found."""
+
+    content: Mapping[str, Any]
+    """Of `analysis.json`."""
+    source: Source
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a workspace holds."""
+
+    workspace: Workspace
+    sessions: SessionsDirectory
+    evaluation: Evaluation | None
+    tables: Mapping[int, MadeTable]
+    analysis: AnalysisFile | None
+
+    @property
+    def at(self) -> str:
+        """The flag that names the workspace."""
+        return f"--workspace={self.workspace.root}"
+
+    @cached_property
+    def finished_runs(self) -> tuple[str, ...]:
+        folders = sorted(self.workspace.runs.glob("[!.]*"))
+        return tuple(folder.name for folder in folders if is_finished(folder))
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether the sessions are those of the embedded default log."""
+        listens = self.sessions.manifest.options.get("listens") or []
+        return len(listens) == 1 and Path(listens[0]).parts[-2:] == ("log", "listens")
+
+
+def read_inputs(workspace: Workspace, *, evaluation: Path | None = None) -> Inputs:
+    """Reads what there is.
+
+    Args:
+        workspace: With sessions, at least.
+        evaluation: Directory of the evaluation to report; None: the workspace's, else that of its
+            Table 2, or of another of its tables.
+
+    Raises:
+        UserError: There are no sessions, no such evaluation, or a file is of another version.
+    """
+    sessions = open_sessions(workspace.sessions)
+    chosen = evaluation or _evaluation_folder(workspace)
+    if evaluation is not None and not (evaluation / METRICS_FILE).is_file():
+        raise UserError(
+            f"{evaluation} has no {METRICS_FILE}: give a directory of cosernn_tf.evaluate"
+        )
+    analysis = workspace.analysis / ANALYSIS_FILE
+    return Inputs(
+        workspace=workspace,
+        sessions=sessions,
+        evaluation=None if chosen is None else _read_evaluation(chosen, workspace),
+        tables={
+            number: _read_table(number, workspace)
+            for number in TABLES
+            if (workspace.table(number) / CSV).is_file()
+        },
+        analysis=_read_analysis(analysis, workspace) if analysis.is_file() else None,
+    )
+
+
+def _evaluation_folder(workspace: Workspace) -> Path | None:
+    folders = [workspace.evaluation, *(workspace.table(n) / EVALUATION for n in TABLES)]
+    return next((folder for folder in folders if (folder / METRICS_FILE).is_file()), None)
+
+
+def _read_evaluation(folder: Path, workspace: Workspace) -> Evaluation:
+    content = read_json(folder / METRICS_FILE)
+    _check_format(folder / METRICS_FILE, content, METRICS_FORMAT, "cosernn_tf.evaluate")
+    command = _evaluate_command(folder, content, workspace)
+    return Evaluation(
+        folder,
+        content,
+        metrics=_source(folder / METRICS_FILE, command),
+        scores=_source(folder / SCORES_FILE, command),
+    )
+
+
+def _evaluate_command(folder: Path, content: Mapping[str, Any], workspace: Workspace) -> str:
+    """What evaluates the same again."""
+    options = content["provenance"]["evaluation"]
+    predictions = content["provenance"].get("predictions", {})
+    runs = [name for name in content["references"] if name not in predictions]
+    command = ["python -m cosernn_tf.evaluate", f"--workspace={workspace.root}"]
+    command.append(f"--runs={','.join(runs)}")
+    if options["split"] != "test":
+        command.append(f"--split={options['split']}")
+    if options["relevance"] != "any":
+        command.append(f"--relevance={options['relevance']}")
+    if options["exclude_users"]:
+        command.append(f"--exclude_users={','.join(options['exclude_users'])}")
+    for name, given in predictions.items():
+        command.append(f"--predictions={name}={given['file']}")
+    if folder.resolve() != workspace.evaluation.resolve():
+        command.append(f"--output={folder}")
+    return " ".join(command)
+
+
+def _read_table(number: int, workspace: Workspace) -> MadeTable:
+    path = workspace.table(number) / CSV
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = tuple(csv.DictReader(file))
+    content = read_json(workspace.table(number) / EVALUATION / METRICS_FILE)
+    command = f"python -m experiments.table --workspace={workspace.root} --table={number}"
+    return MadeTable(number, rows, _source(path, command), content)
+
+
+def _read_analysis(path: Path, workspace: Workspace) -> AnalysisFile:
+    content = read_json(path)
+    _check_format(path, content, ANALYSIS_FORMAT, "cosernn_tf.analyze")
+    command = f"python -m cosernn_tf.analyze --workspace={workspace.root}"
+    return AnalysisFile(content, _source(path, command))
+
+
+def _check_format(path: Path, content: Mapping[str, Any], expected: int, job: str) -> None:
+    if content.get("format") != expected:
+        raise UserError(
+            f"{path} has format {content.get('format')}, this program reads {expected}: run {job} "
+            "again"
+        )
+
+
+def _source(path: Path, command: str) -> Source:
+    return Source(path, command, file_sha256(path))
+
+
+def read_json(path: Path) -> Any:
+    """Raises `UserError` if the file is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}): run the job that wrote it again"
+        ) from error
