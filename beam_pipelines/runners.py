@@ -46,6 +46,19 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
+class _Options(PipelineOptions):
+    """Whose views are made once: all of them share what they hold.
+
+    Beam takes several for every step, hundreds in all, and would parse the arguments for each.
+    """
+
+    def view_as(self, cls: type[PipelineOptions]) -> Any:
+        views = self.__dict__.setdefault("_views", {})
+        if cls not in views:
+            views[cls] = super().view_as(cls)
+        return views[cls]
+
+
 def pipeline_options(
     runner: str, arguments: Sequence[str], *, max_memory_mb: int
 ) -> PipelineOptions:
@@ -62,7 +75,7 @@ def pipeline_options(
     if is_direct(runner) and not any("direct_" in argument for argument in arguments):
         # NumPy and Arrow work side by side in one process; more processes would each import them.
         threads = ["--direct_running_mode=multi_threading", f"--direct_num_workers={workers}"]
-    return PipelineOptions([*arguments, *threads, f"--runner={name}"])
+    return _Options([*arguments, *threads, f"--runner={name}"])
 
 
 def _known(arguments: Sequence[str]) -> dict[str, Any]:

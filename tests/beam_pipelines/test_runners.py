@@ -1,5 +1,6 @@
 """Which runners are refused and why; what they do is tested in tests/runners."""
 
+import pickle
 import re
 import socket
 import subprocess
@@ -56,6 +57,17 @@ def test_the_options_of_a_cluster_are_taken_as_they_are(runner):
     assert options.view_as(PortableOptions).environment_type == "EXTERNAL"
     assert options.get_all_options()["flink_master"] == "127.0.0.1:8081"
     assert not any("direct" in name for name in options.get_all_options(drop_default=True))
+
+
+def test_views_of_options_share_what_they_hold_also_elsewhere():
+    options = runners.pipeline_options("DirectRunner", [], max_memory_mb=1024)
+    options.view_as(StandardOptions).streaming = True
+    for found in (options, pickle.loads(pickle.dumps(options))):
+        assert found.view_as(StandardOptions) is found.view_as(StandardOptions)
+        assert found.view_as(PortableOptions).view_as(StandardOptions).streaming is True
+        found.view_as(StandardOptions).streaming = False
+        assert found.view_as(PortableOptions).get_all_options()["streaming"] is False
+        assert found.view_as(StandardOptions).runner == "FnApiRunner"
 
 
 def test_a_job_server_that_does_not_answer_is_an_error_of_one_line(tmp_path):
