@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("cosernn_tf", "beam_pipelines", "experiments")
 
 MEASURED_WITH = (
+    "benchmarks.calibration",
     "benchmarks.evaluation",
     "benchmarks.make_log",
     "benchmarks.sessionize",

@@ -113,6 +113,8 @@ def clustered_means(
                     for sample, of_sample in zip(samples, ratios, strict=True):
                         of_sample.append(sample.ratios(weights))
                     bar.update(len(weights))
+            else:
+                bar.update(bootstrap.resamples)
             for place, sample, of_sample in zip(places, samples, ratios, strict=True):
                 found[place] = sample.tested(of_sample)
     return [found[place] for place in range(len(metrics))]
