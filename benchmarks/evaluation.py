@@ -6,9 +6,9 @@
 
 speed   round by round, in one process: the forward pass of a CoSeRNN over all that it needs for the
         sessions of the test split; a whole evaluation of that run as cosernn_tf.evaluate does it,
-        with the heuristics and the oracles, from reading to writing; the part of it that builds
-        candidates and scores the run; and that part by a plain NumPy loop over a sample of the
-        sessions, whose scores must be the same
+        with the heuristics and the oracles, from reading to writing, and the same with --catalogue;
+        the part of it that builds candidates and scores the run; and that part by a plain NumPy
+        loop over a sample of the sessions, whose scores must be the same
 memory  the peak of cosernn_tf.evaluate on a log and on one of ten times the users; and on the
         second with a tenth of --sessions_per_block
 

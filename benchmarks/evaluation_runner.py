@@ -1,6 +1,7 @@
 """Evaluates in turn with a forward pass and a loop, and keeps what they took."""
 
 import dataclasses
+import functools
 import json
 import sys
 import time
@@ -21,6 +22,7 @@ from cosernn_tf.provenance import ROOT, describe_machine, in_one_line
 
 FORWARD: Final = "forward pass of the run"
 WHOLE: Final = "whole evaluation"
+CATALOGUE: Final = "with --catalogue"
 SCORING: Final = "scoring of the run"
 LOOP: Final = "the same by a loop over sessions"
 
@@ -103,11 +105,11 @@ def _speed(config: EvaluationBenchmarkConfig) -> tuple[list[list[str]], dict[str
     output = config.directory / "evaluation"
     prepared = _Prepared(workspace, run, config)
 
-    def evaluate() -> None:
+    def evaluate(*, catalogue: bool = False) -> None:
         evaluate_runs(
             workspace,
             [run],
-            config=EvaluationConfig(),
+            config=EvaluationConfig(catalogue=catalogue),
             output=output,
             sessions_per_block=config.sessions_per_block,
         )
@@ -115,6 +117,7 @@ def _speed(config: EvaluationBenchmarkConfig) -> tuple[list[list[str]], dict[str
     contenders: dict[str, Callable[[], object]] = {
         FORWARD: prepared.predict,
         WHOLE: evaluate,
+        CATALOGUE: functools.partial(evaluate, catalogue=True),
         SCORING: prepared.score,
         LOOP: prepared.score_by_loop,
     }
@@ -142,12 +145,13 @@ def _speed(config: EvaluationBenchmarkConfig) -> tuple[list[list[str]], dict[str
         name: median(
             seconds / of for seconds, of in zip(found[name], found[reference], strict=True)
         )
-        for name, reference in ((WHOLE, FORWARD), (LOOP, SCORING))
+        for name, reference in ((WHOLE, FORWARD), (CATALOGUE, FORWARD), (LOOP, SCORING))
     }
     rows = [["what", "seconds", "sessions/s", "ratio"]]
     for name, ratio in (
         (FORWARD, ""),
         (WHOLE, f"{ratios[WHOLE]:.2f} times the forward pass"),
+        (CATALOGUE, f"{ratios[CATALOGUE]:.2f} times the forward pass"),
         (SCORING, ""),
         (LOOP, f"{ratios[LOOP]:.1f} times that without one"),
     ):
@@ -159,6 +163,7 @@ def _speed(config: EvaluationBenchmarkConfig) -> tuple[list[list[str]], dict[str
         "sessions": prepared.sessions,
         "sampled": prepared.sampled,
         "models": prepared.models,
+        "tracks": prepared.tracks,
         "different_scores": different,
     }
 
@@ -179,6 +184,7 @@ class _Prepared:
 
         sessions = open_sessions(workspace.sessions)
         self._run = run
+        self._training_end = sessions.manifest.split.validation_start
         self._tracks = load_track_embeddings(workspace.tracks, sessions).vectors
         self._predictor = Predictor(load_model(workspace.run(run)))
         first, before = EvaluatedSplit.TEST.bounds(sessions.manifest.split)
@@ -213,6 +219,7 @@ class _Prepared:
         self._predictions = {name: normalize(vectors) for name, vectors in everyones.items()}
         self.sampled = len(self._targets)
         self.models = list(self._predictions)
+        self.tracks = int(np.count_nonzero(self._tracks.any(axis=1)))
 
     def predict(self) -> None:
         for data, windows in self._inputs:
@@ -228,6 +235,7 @@ class _Prepared:
                 self._tracks,
                 sessions_mask=in_split,
                 predictions={self._run: predictions},
+                training_end=self._training_end,
             )
 
     def score_by_loop(self, models: Sequence[str] = ()) -> dict[str, dict[str, np.ndarray]]:

@@ -5,6 +5,7 @@
 Writes `<workspace>/evaluation/` (see WORKSPACE.md) and prints the table.
 """
 
+import json
 from pathlib import Path
 
 from absl import flags
@@ -12,6 +13,7 @@ from absl import flags
 from cosernn_tf import cli
 from cosernn_tf.evaluation.candidates import Relevance
 from cosernn_tf.evaluation.config import (
+    METRICS_FILE,
     SESSIONS_PER_BLOCK,
     EvaluatedSplit,
     EvaluationConfig,
@@ -45,6 +47,13 @@ _SPLIT = flags.DEFINE_enum_class(
 )
 _EXCLUDE_USERS = flags.DEFINE_list(
     "exclude_users", list(_DEFAULT.exclude_users), "User ids whose sessions are not scored."
+)
+_CATALOGUE = flags.DEFINE_bool(
+    "catalogue",
+    _DEFAULT.catalogue,
+    "Whether every model also retrieves from the whole catalogue, by exact search: recall, nDCG, "
+    "hit rate and MRR, of repeated and of new tracks, and what it recommends in all. It takes the "
+    "longer the more tracks there are.",
 )
 _SAVE_PREDICTIONS = flags.DEFINE_bool(
     "save_predictions",
@@ -88,6 +97,7 @@ def main(_: list[str]) -> None:
         split=_SPLIT.value,
         relevance=_RELEVANCE.value,
         exclude_users=tuple(_EXCLUDE_USERS.value),
+        catalogue=_CATALOGUE.value,
         save_predictions=_SAVE_PREDICTIONS.value,
         oracle_seed=_ORACLE_SEED.value,
         bootstrap_resamples=_BOOTSTRAP_RESAMPLES.value,
@@ -97,6 +107,7 @@ def main(_: list[str]) -> None:
     workspace = Workspace(Path(cli.WORKSPACE.value))
     open_sessions(workspace.sessions)
     # Heavy imports follow the checks: a bad flag is refused at once.
+    from cosernn_tf.evaluation.catalogue_report import format_catalogue
     from cosernn_tf.evaluation.report import format_table
     from cosernn_tf.evaluation.run import evaluate_runs
 
@@ -110,6 +121,9 @@ def main(_: list[str]) -> None:
         sessions_per_block=_SESSIONS_PER_BLOCK.value,
     )
     print(format_table(summary))
+    if config.catalogue:
+        content = json.loads((output / METRICS_FILE).read_text(encoding="utf-8"))
+        print(format_catalogue(content["catalogue"]))
     print(
         f"Split: {config.split}. Relevant: {config.relevance}. "
         f"Excluded users: {', '.join(config.exclude_users) or 'none'}. Written to {output}"

@@ -14,7 +14,7 @@ from absl import flags
 from cosernn_tf import cli
 from cosernn_tf.config import ARCHITECTURES
 from cosernn_tf.errors import UserError
-from cosernn_tf.evaluation.scores import PREDICTION_COLUMN, SCORE_COLUMNS
+from cosernn_tf.evaluation.scores import CATALOGUE_COLUMNS, PREDICTION_COLUMN, SCORE_COLUMNS
 from cosernn_tf.schema import (
     DEVICES,
     HOURS,
@@ -88,7 +88,7 @@ def _scores() -> str:
         ("column", "type", "null?", "meaning"),
         (
             (f"`{c.name}`", c.type, "yes" if c.nullable else "no", c.meaning)
-            for c in (*SCORE_COLUMNS, PREDICTION_COLUMN)
+            for c in (*SCORE_COLUMNS, *CATALOGUE_COLUMNS, PREDICTION_COLUMN)
         ),
     )
 

@@ -41,6 +41,8 @@ class EvaluationConfig:
     """Which tracks of a session are relevant in track ranking (decision 11)."""
     exclude_users: tuple[str, ...] = ()
     """Users whose sessions are not scored."""
+    catalogue: bool = False
+    """Whether models retrieve from all tracks, too."""
     save_predictions: bool = False
     oracle_seed: int = 0
     """Of the tracks that "Oracle half" sees."""

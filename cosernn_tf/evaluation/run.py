@@ -16,6 +16,7 @@ import cosernn_tf
 from cosernn_tf.config import RESERVED_RUN_NAMES, TrainConfig
 from cosernn_tf.dataset import read_shard
 from cosernn_tf.errors import UserError
+from cosernn_tf.evaluation.catalogue import Catalogue
 from cosernn_tf.evaluation.config import (
     METRICS_FILE,
     SCORES_FILE,
@@ -79,10 +80,15 @@ def evaluate_runs(
                 f"{file} has the name of {workspace.run(file.name)}: choose another, as name=file"
             )
     references = [*configs, *(file.name for file in predictions)]
-    builder = SummaryBuilder(
-        [*HEURISTICS, *references, *ORACLES], references=references, bootstrap=config.bootstrap
-    )
-    schema = score_schema(with_predictions=config.save_predictions)
+    models = [*HEURISTICS, *references, *ORACLES]
+    builder = SummaryBuilder(models, references=references, bootstrap=config.bootstrap)
+    schema = score_schema(with_catalogue=config.catalogue, with_predictions=config.save_predictions)
+    catalogue = None
+    # Without an embedded track there is nothing to score, which is said below.
+    if config.catalogue and tracks.vectors.any():
+        catalogue = Catalogue(
+            tracks.vectors, sessions.train_listens, models=models, relevance=config.relevance
+        )
     with staged(output or workspace.evaluation, marker=METRICS_FILE) as staging:
         with tempfile.TemporaryDirectory(dir=staging) as folder:
             given = {
@@ -105,6 +111,7 @@ def evaluate_runs(
                 },
                 given=given,
                 config=config,
+                catalogue=catalogue,
             )
             with pq.ParquetWriter(staging / SCORES_FILE, schema, compression="zstd") as writer:
                 for scores, without_target in scorer.blocks(sessions_per_block):
@@ -115,6 +122,7 @@ def evaluate_runs(
             raise UserError(_nothing_to_score(sessions, summary, config))
         content = {
             **metrics_json(summary),
+            "catalogue": None if catalogue is None else catalogue.summary(),
             "provenance": {
                 **_provenance(sessions, tracks, configs, config),
                 "predictions": {

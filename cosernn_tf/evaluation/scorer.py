@@ -8,6 +8,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from cosernn_tf.dataset import read_shards
+from cosernn_tf.evaluation.catalogue import Catalogue
 from cosernn_tf.evaluation.config import EvaluationConfig
 from cosernn_tf.evaluation.given_predictions import GivenPredictions
 from cosernn_tf.evaluation.heuristics import predict_heuristics, predict_oracles
@@ -39,6 +40,7 @@ class Scorer:
         runs: Mapping[str, LoadedRun],
         given: Mapping[str, GivenPredictions],
         config: EvaluationConfig,
+        catalogue: Catalogue | None,
     ) -> None:
         """Scores nothing yet.
 
@@ -48,12 +50,14 @@ class Scorer:
             runs: By name.
             given: By name, from their first vector on.
             config: What is scored.
+            catalogue: That all models retrieve from; None: they do not.
         """
         self._sessions = sessions
         self._track_embeddings = track_embeddings
         self._runs = runs
         self._given = given
         self._config = config
+        self._catalogue = catalogue
         self._train_listens = sessions.train_listens
         self._first, self._before = config.split.bounds(sessions.manifest.split)
         self._excluded = {user.encode() for user in config.exclude_users}
@@ -78,14 +82,18 @@ class Scorer:
         table = table.select_users(np.flatnonzero(has_sessions & ~excluded))
         in_split = table.starts_within(self._first, self._before)
         embeddings = embed_sessions(table, self._track_embeddings)
+        predictions, attention = self._predictions(table, embeddings, given, in_split)
         scores = score_sessions(
             table,
             embeddings,
             self._track_embeddings,
             sessions_mask=in_split,
-            predictions=self._predictions(table, embeddings, given, in_split),
+            predictions=predictions,
+            training_end=self._sessions.manifest.split.validation_start,
+            attention=attention,
             relevance=self._config.relevance,
             devices=self._sessions.devices,
+            catalogue=self._catalogue,
             save_predictions=self._config.save_predictions,
         )
         return scores, int(np.count_nonzero(in_split & ~embeddings.has_played))
@@ -96,8 +104,12 @@ class Scorer:
         embeddings: SessionEmbeddings,
         given: Mapping[str, np.ndarray],
         in_split: np.ndarray,
-    ) -> dict[str, np.ndarray]:
-        """(S, dim) by model, in the order of Table 2; a run's are zero outside the split."""
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """(S, dim) by model, in the order of Table 2, and β̂, (S,), of models that have it.
+
+        A run's, and those that were given, are zero outside the split.
+        """
+        attention = {}
         predictions = predict_heuristics(table, embeddings, self._train_listens)
         inputs = {name for run in self._runs.values() for name in run.predictor.inputs}
         data = sequence_data(table, embeddings, inputs)
@@ -111,13 +123,17 @@ class Scorer:
             of_run = run.predictor(data, windows)
             predictions[name] = np.zeros_like(embeddings.played)
             predictions[name][of_run.sessions] = of_run.embeddings
+            if of_run.attention is not None:
+                attention[name] = np.zeros(table.num_sessions, np.float32)
+                attention[name][of_run.sessions] = of_run.attention[:, 0]
         for name, vectors in given.items():
             predictions[name] = np.zeros_like(embeddings.played)
             predictions[name][in_split] = vectors
-        return predictions | predict_oracles(
+        predictions |= predict_oracles(
             table,
             embeddings,
             self._track_embeddings,
             seed=self._config.oracle_seed,
             sessions=np.flatnonzero(in_split),
         )
+        return predictions, attention

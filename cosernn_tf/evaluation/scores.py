@@ -1,8 +1,6 @@
 """Scores of every model on every test session: the rows of `scores.parquet`."""
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,15 +15,16 @@ from cosernn_tf.evaluation.candidates import (
     session_candidates,
     track_candidates,
 )
+from cosernn_tf.evaluation.catalogue import Catalogue
+from cosernn_tf.evaluation.catalogue_metrics import CATALOGUE_METRICS
+from cosernn_tf.evaluation.threads import in_threads
 from cosernn_tf.features import SessionEmbeddings, normalize
-from cosernn_tf.schema import DEVICES
+from cosernn_tf.schema import AGE_UNKNOWN, DEVICES
 from cosernn_tf.table import SessionTable
 
 GATHERED_ELEMENTS: Final = 2**19
 """Default number of candidate coordinates gathered at once by a thread: 2 MB, so that they stay in
 cache."""
-
-_THREADS: Final = min(8, len(os.sched_getaffinity(0)))
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,11 @@ class ScoreColumn:
     nullable: bool
     meaning: str
 
+
+USER_AGE: Final = "user_age"
+TRAIN_SESSIONS: Final = "train_sessions"
+EARLIER_SESSIONS: Final = "earlier_sessions"
+ATTENTION_OFFSET: Final = "attention_offset"
 
 SCORE_COLUMNS: Final = (
     ScoreColumn("model", pa.string(), False, "a run, a heuristic or an oracle"),
@@ -54,15 +58,29 @@ SCORE_COLUMNS: Final = (
         )
         for metric in metrics.METRICS
     ),
+    ScoreColumn(USER_AGE, pa.int64(), True, "years; null where unknown"),
+    ScoreColumn(TRAIN_SESSIONS, pa.int64(), False, "the user's sessions in the training split"),
+    ScoreColumn(EARLIER_SESSIONS, pa.int64(), False, "the user's sessions before this one"),
+    ScoreColumn(
+        ATTENTION_OFFSET, pa.float64(), True, "β̂, the weight of û; null where a model has none"
+    ),
+)
+CATALOGUE_COLUMNS: Final = tuple(
+    ScoreColumn(metric.name, pa.float64(), True, f"{metric.meaning}; null without any")
+    for metric in CATALOGUE_METRICS
 )
 PREDICTION_COLUMN: Final = ScoreColumn(
     "prediction", pa.list_(pa.float32()), False, "the vector, with --save_predictions"
 )
 
 
-def score_schema(*, with_predictions: bool = False) -> pa.Schema:
+def score_schema(*, with_catalogue: bool = False, with_predictions: bool = False) -> pa.Schema:
     """The columns of `scores.parquet`."""
-    columns = (*SCORE_COLUMNS, PREDICTION_COLUMN) if with_predictions else SCORE_COLUMNS
+    columns = [
+        *SCORE_COLUMNS,
+        *(CATALOGUE_COLUMNS if with_catalogue else ()),
+        *((PREDICTION_COLUMN,) if with_predictions else ()),
+    ]
     return pa.schema([pa.field(c.name, c.type, c.nullable) for c in columns])
 
 
@@ -73,8 +91,11 @@ def score_sessions(
     *,
     sessions_mask: np.ndarray,
     predictions: Mapping[str, np.ndarray],
+    training_end: int,
+    attention: Mapping[str, np.ndarray] | None = None,
     relevance: Relevance = Relevance.ANY,
     devices: Sequence[str] = DEVICES,
+    catalogue: Catalogue | None = None,
     save_predictions: bool = False,
     gathered_elements: int = GATHERED_ELEMENTS,
 ) -> pa.Table:
@@ -86,8 +107,11 @@ def score_sessions(
         track_embeddings: (tracks, dim) float32, unit norm, zero where a track has none.
         sessions_mask: (S,) bool, the sessions of the split.
         predictions: By model, (S, dim) of any length; rows of sessions not scored are ignored.
+        training_end: UTC seconds, where the validation split starts.
+        attention: By model, of those that have it: β̂, (S,).
         relevance: Which tracks of a session are relevant in track ranking.
         devices: The device vocabulary.
+        catalogue: That models retrieve from, all of `predictions`; None: they do not.
         save_predictions: Adds the column `prediction`.
         gathered_elements: Candidate coordinates gathered at once; bounds the memory.
 
@@ -133,8 +157,15 @@ def score_sessions(
         gathered_elements=gathered_elements,
     )
 
-    schema = score_schema(with_predictions=save_predictions)
-    keys = _keys(table, targets, devices)
+    if catalogue is not None:
+        for model, retrieved in catalogue.score(table, targets, unit).items():
+            scores[model] |= retrieved
+    none = np.full(table.num_sessions, np.nan)
+    for model, of_model in scores.items():
+        of_model[ATTENTION_OFFSET] = (attention or {}).get(model, none)[targets]
+
+    schema = score_schema(with_catalogue=catalogue is not None, with_predictions=save_predictions)
+    keys = _keys(table, targets, devices=devices, training_end=training_end)
     return pa.concat_tables(
         [
             schema.empty_table(),
@@ -187,7 +218,9 @@ def _rank_sessions(
                 scored = is_scored[k][rows]
                 ranks[model, k][rows[scored]] = metrics.ranks(cosines[scored, :k])
 
-    _in_chunks(rank, is_scored[min(sizes)], gathered_elements // (max(sizes) * played.shape[1]))
+    (rows,) = np.nonzero(is_scored[min(sizes)])
+    for _ in in_threads(rank, rows, gathered_elements // (max(sizes) * played.shape[1])):
+        pass
     for (model, k), values in ranks.items():
         scores[model][metrics.session_rr(k)] = 1.0 / values
         scores[model][metrics.session_rank(k)] = values
@@ -220,32 +253,29 @@ def _rank_tracks(
                 precision[rows[scored]] = metrics.average_precision(ranked)
                 recall[rows[scored]] = metrics.recall_at(ranked, metrics.RECALL_CUTOFF)
 
-    some = np.logical_or.reduce(list(is_scored.values()))
-    _in_chunks(rank, some, gathered_elements // (max(sizes) * track_embeddings.shape[1]))
+    (rows,) = np.nonzero(np.logical_or.reduce(list(is_scored.values())))
+    for _ in in_threads(rank, rows, gathered_elements // (max(sizes) * track_embeddings.shape[1])):
+        pass
 
 
-def _in_chunks(work: Callable[[np.ndarray], None], mask: np.ndarray, size: int) -> None:
-    """Calls `work` with rows of the mask, `size` of them or one, in threads: NumPy lets others run.
-
-    Each row is given to one call only, which writes to the rows that it was given.
-    """
-    (rows,) = np.nonzero(mask)
-    size = max(size, 1)
-    chunks = [rows[start : start + size] for start in range(0, len(rows), size)]
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for _ in pool.map(work, chunks):
-            pass
-
-
-def _keys(table: SessionTable, targets: np.ndarray, devices: Sequence[str]) -> dict[str, pa.Array]:
-    """The columns that say which session it is; the same for every model."""
+def _keys(
+    table: SessionTable, targets: np.ndarray, *, devices: Sequence[str], training_end: int
+) -> dict[str, pa.Array]:
+    """The columns that say which session it is, and whose; the same for every model."""
     users = pa.array([user.decode() for user in table.user_id], pa.string())
+    user = table.user_of_session[targets]
+    age = table.user_age[user]
+    in_training = table.user_of_session[table.session_start < training_end]
+    train_sessions = np.bincount(in_training, minlength=table.num_users)
     return {
-        "user_id": users.take(pa.array(table.user_of_session[targets])),
+        "user_id": users.take(pa.array(user)),
         "session_start": pa.array(table.session_start[targets], pa.int64()),
         "day_of_week": pa.array(table.day_of_week[targets], pa.int64()),
         "hour": pa.array(table.hour[targets], pa.int64()),
         "device": pa.array(devices, pa.string()).take(pa.array(table.device[targets])),
+        USER_AGE: pa.array(age, pa.int64(), mask=age == AGE_UNKNOWN),
+        TRAIN_SESSIONS: pa.array(train_sessions[user], pa.int64()),
+        EARLIER_SESSIONS: pa.array(table.position[targets], pa.int64()),
     }
 
 

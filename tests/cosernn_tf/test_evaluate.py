@@ -26,6 +26,7 @@ CALLS = {
         "--split=validation",
         "--relevance=played",
         "--oracle_seed=7",
+        "--catalogue",
         "--bootstrap_resamples=1000",
         "--bootstrap_seed=8",
     ],
@@ -102,11 +103,12 @@ def run_all(folder: Path, calls: dict[str, list[str]], *, preload: str) -> dict[
 def printed_rows(text: str) -> dict[str, list[float | None]]:
     """The numbers of the printed table, without marks, by the model's title."""
     titles = "Last, any cxt|Last, same cxt|Avg, any cxt|Avg, same cxt|Popularity|a|b|Oracle \\w+"
-    rows = {}
+    rows: dict[str, list[float | None]] = {}
     for line in text.splitlines():
         if found := re.fullmatch(rf"({titles})  +([->\d.].*)", line):
             cells = re.sub(r"[>*+?]", " ", found[2]).split()
-            rows[found[1]] = [None if cell == "-" else float(cell) for cell in cells]
+            # Of the catalogue there is a table behind it.
+            rows.setdefault(found[1], [None if cell == "-" else float(cell) for cell in cells])
     return rows
 
 
@@ -153,10 +155,14 @@ def test_flags_reach_the_evaluation(folder, results):
         "bootstrap_seed": 8,
         "relevance": "played",
         "save_predictions": True,
+        "catalogue": True,
         "split": "validation",
     }
     assert two["bootstrap"] == {"cluster": "user", "resamples": 1000, "seed": 8, "level": 0.95}
     assert "with users as clusters" in results["two"].stdout
+    assert two["catalogue"]["models"]["b"]["metrics"]["catalogue_rr_100"] > 0
+    assert "tracks that have an embedding, ranked for each of" in results["two"].stdout
+    assert "ranked for each of" not in results["all"].stdout
     scores = pq.read_table(folder / "two/scores.parquet")
     assert set(scores["user_id"].to_pylist()) == {"user-0", "user-1", "user-2", "user-5"}
     assert len(scores["prediction"][0]) == 40

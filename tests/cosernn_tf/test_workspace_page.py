@@ -82,7 +82,7 @@ def root(tmp_path_factory) -> Path:
         )
     )
     write_tracks(space.tracks, open_sessions(space.sessions))
-    evaluate_runs(space, [], config=EvaluationConfig())
+    evaluate_runs(space, [], config=EvaluationConfig(catalogue=True))
     analyze(space, config=AnalysisConfig())
     describe(DescribeConfig(sessions=space.sessions, output=space.description))
     return root
@@ -243,11 +243,15 @@ def test_every_field_of_the_metrics_is_there(root):
     # There is no run in the workspace, and so no test.
     summary = summarize(make_scores(), references=["cosernn"], bootstrap=Bootstrap(100))
     tested = metrics_json(summary)
-    assert set(tested) | {"provenance"} == set(content)
+    assert set(tested) | {"provenance", "catalogue"} == set(content)
+    retrieved = content["catalogue"]["models"]["popularity"]
     test = tested["tests"]["cosernn"]["jodie"]["cosine"]
     for part in (
         content,
         content["provenance"],
+        content["catalogue"],
+        retrieved,
+        retrieved["recommended"]["10"],
         tested["scored"]["cosine"],
         tested["bootstrap"],
         tested["models"]["jodie"],

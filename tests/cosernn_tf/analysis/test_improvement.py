@@ -16,8 +16,8 @@ from cosernn_tf.analysis.evaluated import choose_models, notes_on, open_evaluati
 from cosernn_tf.analysis.improvement import Improvement, improvements
 from cosernn_tf.errors import UserError
 from cosernn_tf.evaluation.metrics import METRICS
-from cosernn_tf.evaluation.scores import score_schema
 from cosernn_tf.workspace import SessionsDirectory
+from tests.cosernn_tf.evaluation.tables import TABLE_2_SCHEMA
 from tests.workspaces import random_table, write_sessions
 
 from .blocks import interval
@@ -48,9 +48,9 @@ def random_scores(seed: int = 0, *, devices: tuple[str, ...] = ("mobile", "web")
             value = 0.2 + boost + 0.3 * level + 0.1 * rng.normal(size=count)
             mask = ~scored[metric.name] if metric.name in scored else None
             values[metric.name] = pa.array(value, mask=mask)
-        names = score_schema().names
+        names = TABLE_2_SCHEMA.names
         columns = {"model": [model] * count, **keys, **values}
-        parts.append(pa.table({name: columns[name] for name in names}, schema=score_schema()))
+        parts.append(pa.table({name: columns[name] for name in names}, schema=TABLE_2_SCHEMA))
     return pa.concat_tables(parts)
 
 

@@ -4,10 +4,16 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
 
+from cosernn_tf.evaluation.metrics import METRICS
+from cosernn_tf.evaluation.scores import score_schema
 from cosernn_tf.features import SessionEmbeddings, embed_sessions, normalize
 from cosernn_tf.schema import MAX_TRACKS_PER_SESSION, TRACK_CUT, TRACK_PADDING
 from cosernn_tf.table import SessionTable
+
+TABLE_2_SCHEMA = pa.schema(list(score_schema())[: 6 + len(METRICS)])
+"""Of scores, as far as the tests between models need them."""
 
 DIM = 6
 NUM_TRACKS = 220
@@ -39,7 +45,7 @@ def random_data(seed: int = 0, lengths: Sequence[int] = (1, 90, 0, 2, 130, 7, 60
     table = SessionTable(
         row_splits=np.concatenate([[0], np.cumsum(lengths)]),
         user_id=np.array([f"usér {row}".encode() for row in range(len(lengths))], object),
-        user_age=np.full(len(lengths), -1),
+        user_age=np.array([(row * 17) % 50 - 1 for row in range(len(lengths))]),
         **columns,
     )
     return Data(table, track_embeddings, rng.integers(0, 4, NUM_TRACKS))

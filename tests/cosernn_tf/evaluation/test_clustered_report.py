@@ -9,8 +9,9 @@ import pytest
 from cosernn_tf.evaluation import report
 from cosernn_tf.evaluation.clusters import Bootstrap
 from cosernn_tf.evaluation.metrics import METRICS
-from cosernn_tf.evaluation.scores import score_schema
 from cosernn_tf.evaluation.summary import Summary, summarize
+
+from .tables import TABLE_2_SCHEMA
 
 NAMES = [metric.name for metric in METRICS]
 
@@ -39,7 +40,7 @@ def clustered_scores() -> pa.Table:
             "hour": [0] * 150,
             "device": ["mobile"] * 150,
         }
-        tables.append(pa.table({**keys, **columns}, score_schema()))
+        tables.append(pa.table({**keys, **columns}, TABLE_2_SCHEMA))
     return pa.concat_tables(tables)
 
 

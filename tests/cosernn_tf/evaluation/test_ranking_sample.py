@@ -69,6 +69,7 @@ def test_scores_are_those_of_an_evaluation(data, predictions, limit):
         data.track_embeddings,
         sessions_mask=chosen,
         predictions={"model": predictions},
+        training_end=0,
     )
     assert found.means == pytest.approx(
         {

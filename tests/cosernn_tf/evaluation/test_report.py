@@ -18,6 +18,8 @@ from cosernn_tf.evaluation.summary import (
     summarize,
 )
 
+from .tables import TABLE_2_SCHEMA
+
 MODELS = ("oracle_full", "jodie", "cosernn", "popularity", "last_any")
 NAMES = [metric.name for metric in METRICS]
 
@@ -39,7 +41,7 @@ def make_scores(seed: int = 0, *, users: int = 40, prefix: str = "u", models=MOD
     for place, model in enumerate(models):
         values = common - 0.02 * place + 0.05 * rng.random(common.shape)
         columns = {name: pa.array(values[row], mask=absent[row]) for row, name in enumerate(NAMES)}
-        tables.append(pa.table({"model": [model] * sessions, **keys, **columns}, score_schema()))
+        tables.append(pa.table({"model": [model] * sessions, **keys, **columns}, TABLE_2_SCHEMA))
     return pa.concat_tables(tables)
 
 
@@ -208,7 +210,7 @@ def planted_scores() -> pa.Table:
             "hour": [0] * 4,
             "device": ["mobile"] * 4,
         }
-        tables.append(pa.table({**keys, **columns}, score_schema()))
+        tables.append(pa.table({**keys, **columns}, TABLE_2_SCHEMA))
     return pa.concat_tables(tables)
 
 

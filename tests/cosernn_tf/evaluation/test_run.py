@@ -15,16 +15,19 @@ from cosernn_tf.dataset import read_all
 from cosernn_tf.errors import UserError
 from cosernn_tf.evaluation import heuristics
 from cosernn_tf.evaluation.candidates import Relevance
+from cosernn_tf.evaluation.catalogue import Catalogue
+from cosernn_tf.evaluation.catalogue_metrics import CATALOGUE_METRICS
 from cosernn_tf.evaluation.config import (
     METRICS_FILE,
     SCORES_FILE,
     EvaluatedSplit,
     EvaluationConfig,
 )
+from cosernn_tf.evaluation.metrics import METRICS
 from cosernn_tf.evaluation.run import evaluate_runs
 from cosernn_tf.evaluation.scores import score_schema, score_sessions
-from cosernn_tf.features import embed_sessions
-from cosernn_tf.models.base import PREDICTION, load_model
+from cosernn_tf.features import embed_sessions, normalize
+from cosernn_tf.models.base import ATTENTION, PREDICTION, load_model
 from cosernn_tf.schema import FEATURES
 from cosernn_tf.table import SessionTable
 from cosernn_tf.tracks import load_track_embeddings
@@ -41,6 +44,7 @@ RUNS = {
 """Models that take other inputs each."""
 MODELS = [*heuristics.HEURISTICS, *RUNS, *heuristics.ORACLES]
 SESSIONS_PER_BLOCK = 300
+METRIC_NAMES = [metric.name for metric in METRICS]
 
 TABLE = random_table(num_users=9, sessions_per_user=120)
 
@@ -74,8 +78,8 @@ def sort(scores: pa.Table) -> pa.Table:
     return scores.sort_by([(key, "ascending") for key in keys])
 
 
-def whole_sequences(workspace: Workspace, run: str) -> np.ndarray:
-    """Predictions for every session of the workspace from each user's whole sequence."""
+def whole_sequences(workspace: Workspace, run: str, output: str = PREDICTION) -> np.ndarray:
+    """What the model says of every session of the workspace from each user's whole sequence."""
     sessions = open_sessions(workspace.sessions)
     table = read_all(sessions)
     tracks = load_track_embeddings(workspace.tracks, sessions)
@@ -90,7 +94,7 @@ def whole_sequences(workspace: Workspace, run: str) -> np.ndarray:
         for user in range(table.num_users):
             of_user = values[slice(*table.row_splits[user : user + 2])]
             inputs[name][user, : lengths[user]] = of_user
-    predictions = load_model(workspace.run(run))(inputs)[PREDICTION].numpy()
+    predictions = load_model(workspace.run(run))(inputs)[output].numpy()
     return np.concatenate(
         [rows[:length] for rows, length in zip(predictions, lengths, strict=True)]
     )
@@ -110,6 +114,7 @@ def whole_table(
         **{run: whole_sequences(workspace, run) for run in RUNS},
         **heuristics.predict_oracles(table, embeddings, tracks, seed=config.oracle_seed),
     }
+    attention = {"second": whole_sequences(workspace, "second", ATTENTION)[:, 0]}
     return sort(
         score_sessions(
             table,
@@ -117,6 +122,8 @@ def whole_table(
             tracks,
             sessions_mask=(table.session_start >= first) & (table.session_start < before),
             predictions=predictions,
+            training_end=VALIDATION_START,
+            attention=attention,
             relevance=config.relevance,
             save_predictions=True,
         )
@@ -159,6 +166,10 @@ def test_blocks_add_up_to_the_whole_table(workspace, tmp_path, options, first, b
     assert actual.schema.equals(score_schema(with_predictions=True))
     assert_scores_equal(actual, whole_table(workspace, config, first, before))
 
+    of_run = actual.filter(pa.compute.field("model") == "second")["attention_offset"]
+    assert of_run.null_count == 0
+    assert len(set(of_run.to_pylist())) > 50
+    assert actual["attention_offset"].null_count == actual.num_rows - len(of_run)
     assert actual["session_rr_50"].null_count < actual.num_rows
     assert 0 < actual["ap_25"].null_count < actual.num_rows
     blocks = pq.ParquetFile(tmp_path / "out" / SCORES_FILE).num_row_groups
@@ -231,10 +242,9 @@ def test_the_future_does_not_matter(workspace, tmp_path):
         num_tracks=of("num_tracks", changed),
         **{name: of(name, later) for name in ("hour", "day_of_week", "device", "stream_source")},
     )
-    before = evaluate(workspace, tmp_path / "before", save_predictions=True)
-    after = evaluate(
-        make_workspace(tmp_path / "workspace", other), tmp_path / "after", save_predictions=True
-    )
+    options = {"save_predictions": True, "catalogue": True}
+    before = evaluate(workspace, tmp_path / "before", **options)
+    after = evaluate(make_workspace(tmp_path / "workspace", other), tmp_path / "after", **options)
     first_changed = {
         TABLE.user_id[user].decode(): TABLE.session_start[(users == user) & changed].min(
             initial=2**40
@@ -294,7 +304,7 @@ def test_metrics_are_the_means_of_the_scores_and_say_where_they_come_from(worksp
     assert list(content["models"]) == MODELS == [model.name for model in summary.models]
     values = defaultdict(list)
     for row in pq.read_table(tmp_path / "out" / SCORES_FILE).to_pylist():
-        for name in list(row)[6:]:
+        for name in METRIC_NAMES:
             if row[name] is not None:
                 values[row["model"], name].append(row[name])
     for model, of_model in content["models"].items():
@@ -321,6 +331,7 @@ def test_metrics_are_the_means_of_the_scores_and_say_where_they_come_from(worksp
         "split": "test",
         "relevance": "any",
         "exclude_users": [],
+        "catalogue": False,
         "save_predictions": False,
         "oracle_seed": 0,
         "bootstrap_resamples": 10_000,
@@ -331,3 +342,38 @@ def test_metrics_are_the_means_of_the_scores_and_say_where_they_come_from(worksp
     skipped_only = ~embed_sessions(read_all(sessions), tracks.vectors).has_played
     of_test = read_all(sessions).session_start >= TEST_START
     assert content["sessions_without_target"] == np.count_nonzero(skipped_only & of_test) > 0
+
+
+def test_the_catalogue(workspace, tmp_path):
+    scores = evaluate(workspace, tmp_path / "out", catalogue=True, save_predictions=True)
+    names = [metric.name for metric in CATALOGUE_METRICS]
+    assert scores.column_names[-len(names) - 1 :] == [*names, "prediction"]
+    without = evaluate(workspace, tmp_path / "without", save_predictions=True)
+    assert_scores_equal(scores.drop_columns(names), without)
+    content = json.loads((tmp_path / "out" / METRICS_FILE).read_text())
+    assert json.loads((tmp_path / "without" / METRICS_FILE).read_text())["catalogue"] is None
+    for model, of_model in content["catalogue"]["models"].items():
+        rows = scores.filter(pa.compute.field("model") == model)
+        for name, mean in of_model["metrics"].items():
+            assert mean == pytest.approx(pa.compute.mean(rows[name]).as_py()), name
+            assert content["catalogue"]["scored"][name] == len(rows) - rows[name].null_count
+    assert list(content["catalogue"]["models"]) == MODELS
+    assert content["catalogue"]["sessions"] == content["sessions"]
+    best = content["catalogue"]["models"]["oracle_full"]["metrics"]["catalogue_ndcg_100"]
+    assert best > content["catalogue"]["models"]["last_any"]["metrics"]["catalogue_ndcg_100"]
+
+    # From the saved predictions, in one block, come the same scores.
+    sessions = open_sessions(workspace.sessions)
+    table = read_all(sessions)
+    tracks = load_track_embeddings(workspace.tracks, sessions).vectors
+    keys = dict(zip(zip(table.user_id[table.user_of_session], table.session_start.tolist(),
+                        strict=True), range(table.num_sessions), strict=True))  # fmt: skip
+    rows = scores.filter(pa.compute.field("model") == "second")
+    targets = [keys[row["user_id"].encode(), row["session_start"]] for row in rows.to_pylist()]
+    vectors = np.array(rows["prediction"].to_pylist(), np.float32)
+    catalogue = Catalogue(tracks, sessions.train_listens, models=["second"])
+    found = catalogue.score(table, np.array(targets), {"second": normalize(vectors)})["second"]
+    for name in names:
+        np.testing.assert_allclose(found[name], rows[name].to_numpy(), atol=0.1, err_msg=name)
+        differs = np.nan_to_num(np.abs(found[name] - rows[name].to_numpy())) > 1e-9
+        assert differs.mean() < 0.01, name

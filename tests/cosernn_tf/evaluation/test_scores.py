@@ -9,6 +9,7 @@ import pytest
 
 from cosernn_tf.evaluation import heuristics
 from cosernn_tf.evaluation.candidates import Relevance
+from cosernn_tf.evaluation.metrics import METRICS
 from cosernn_tf.evaluation.scores import SCORE_COLUMNS, score_schema, score_sessions
 from cosernn_tf.features import normalize
 from cosernn_tf.schema import DEVICES
@@ -23,6 +24,7 @@ from .test_metrics import (
     recall_oracle,
 )
 
+TRAINING_END = 1_554_076_800 + 500_000
 MODELS = ("last_any", "avg_same", "random", "zero", "oracle_full")
 
 
@@ -52,7 +54,12 @@ def in_split(data: Data) -> np.ndarray:
 
 
 def score(data: Data, **options) -> pa.Table:
-    options = {"sessions_mask": in_split(data), "predictions": predictions_of(data), **options}
+    options = {
+        "sessions_mask": in_split(data),
+        "predictions": predictions_of(data),
+        "training_end": TRAINING_END,
+        **options,
+    }
     return score_sessions(data.table, data.embeddings, data.track_embeddings, **options)
 
 
@@ -87,7 +94,9 @@ def row_oracle(
 @pytest.mark.parametrize("relevance", list(Relevance))
 def test_scores_equal_the_loop(data, relevance):
     predictions = predictions_of(data)
-    rows = score(data, relevance=relevance).to_pylist()
+    attention = np.random.default_rng(3).random(data.table.num_sessions)
+    rows = score(data, relevance=relevance, attention={"random": attention}).to_pylist()
+    assert 1 < len({row["train_sessions"] for row in rows} - {0}) < 7
     targets = np.flatnonzero(in_split(data) & data.embeddings.has_played)
     assert len(rows) == len(MODELS) * len(targets)
     scored = dict.fromkeys([column.name for column in SCORE_COLUMNS], 0)
@@ -100,22 +109,32 @@ def test_scores_equal_the_loop(data, relevance):
         assert row["day_of_week"] == data.table.day_of_week[session]
         assert row["hour"] == data.table.hour[session]
         assert row["device"] == DEVICES[data.table.device[session]]
+        age = int(data.table.user_age[user])
+        assert row["user_age"] == (None if age == -1 else age)
+        starts = data.table.session_start[sessions_of(data, user)].tolist()
+        assert row["train_sessions"] == sum(start < TRAINING_END for start in starts)
+        assert row["earlier_sessions"] == starts.index(row["session_start"])
+        offset = attention[session] if model == "random" else None
+        assert row["attention_offset"] == offset
         for name, expected in row_oracle(
             data, session, predictions[model][session], relevance
         ).items():
             assert row[name] == pytest.approx(expected, abs=1e-6), (model, session, name)
             scored[name] += row[name] is not None
     # Some of each is scored, and not all.
-    assert all(0 < scored[name] < len(rows) for name in list(scored)[7:])
+    names = [metric.name for metric in METRICS if metric.k]
+    assert all(0 < scored[name] < len(rows) for name in names)
 
 
 def test_columns_and_nulls(data):
     scores = score(data)
     assert scores.schema.equals(score_schema())
+    assert scores["attention_offset"].null_count == scores.num_rows
     assert scores.column_names == [
         *("model", "user_id", "session_start", "day_of_week", "hour", "device", "cosine"),
         *("session_rr_20", "session_rank_20", "session_rr_50", "session_rank_50"),
         *("ap_25", "recall10_25", "ap_100", "recall10_100"),
+        *("user_age", "train_sessions", "earlier_sessions", "attention_offset"),
     ]
     for name in scores.column_names:
         values = scores[name].combine_chunks()
@@ -145,8 +164,8 @@ def test_the_length_of_a_prediction_does_not_matter(data):
     lengths = {"short": 1e-30 * unit, "unit": unit, "double": 2.0 * unit.astype(np.float64)}
     scores = score(data, predictions={**lengths, "long": np.float32(1e30) * unit})
     rows = scores.num_rows // 4
-    for name in scores.column_names[6:]:
-        values = scores[name].to_numpy().reshape(4, rows)
+    for metric in METRICS:
+        values = scores[metric.name].to_numpy().reshape(4, rows)
         for other in values:
             np.testing.assert_allclose(other, values[1], atol=1e-6)
 

@@ -100,6 +100,7 @@ def test_rankings_are_those_of_an_evaluation(feed, predicted, best, events):
         feed.track_embeddings,
         sessions_mask=in_split,
         predictions={"model": vectors},
+        training_end=0,
     )
     shown = {
         tag: float(values[best.epoch])
