@@ -17,7 +17,7 @@ from pathlib import Path
 from absl import flags
 
 from cosernn_tf import cli
-from cosernn_tf.config import check_run_name, require
+from cosernn_tf.config import require
 from cosernn_tf.workspace import Workspace
 from experiments.reproduction import Reproduction, reproduce
 from experiments.tables import FOLDER, TABLES
@@ -65,7 +65,12 @@ _TOLERANCE = flags.DEFINE_float(
 
 
 def main(argv: list[str]) -> None:
-    require(bool(_LOG.value), "--log is missing: give the log a name, or a --flagfile")
+    log = _LOG.value or ""
+    require(bool(log), "--log is missing: give the log a name, or a --flagfile")
+    require(
+        "/" not in log and not log.startswith("."),
+        f"--log={log} must be a name without '/' or a leading '.'",
+    )
     for number in _TABLES.value:
         known = ", ".join(map(str, TABLES))
         require(
@@ -75,7 +80,7 @@ def main(argv: list[str]) -> None:
     reproduce(
         Workspace(Path(cli.WORKSPACE.value)),
         Reproduction(
-            log=check_run_name(_LOG.value),
+            log=log,
             listens=_LISTENS.value,
             synthesize=tuple(_SYNTHESIZE.value),
             tables=tuple(map(int, _TABLES.value)),

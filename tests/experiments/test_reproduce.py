@@ -71,6 +71,21 @@ def test_what_is_refused(tmp_path):
         assert result.error.startswith(message)
 
 
+def test_flagfiles_resolve(tmp_path):
+    """They are read before the name is looked at."""
+    flagfiles = sorted(RESULTS.glob("*.flags"))
+    assert len(flagfiles) > 3
+    results = run_each(
+        MODULE,
+        [[f"--flagfile={path}", "--log=."] for path in flagfiles],
+        folder=FOLDER.parent,
+        output=tmp_path / "results",
+        preload=["experiments.reproduction"],
+    )
+    for result in results:
+        assert result.error.startswith("--log=. must be a name")
+
+
 def changed(path, tmp_path, row, metric, factor):
     """A copy of a table with another mean; the number itself."""
     with path.open() as file:
