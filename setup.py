@@ -53,6 +53,7 @@ setup(
             "polars",
             "pytest>=8",
             "pytest-xdist>=3.8,<4",
+            "pytrec-eval-terrier>=0.5.8,<0.6",
             "ruff",
         ],
         "tuning": ["optuna>=5.0,<6"],

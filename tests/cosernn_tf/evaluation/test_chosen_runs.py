@@ -3,11 +3,18 @@
 import dataclasses
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cosernn_tf.errors import UserError
 from cosernn_tf.evaluation import heuristics
-from cosernn_tf.evaluation.config import METRICS_FILE, EvaluationConfig
+from cosernn_tf.evaluation.config import (
+    METRICS_FILE,
+    EvaluatedSplit,
+    EvaluationConfig,
+    PredictionFile,
+)
 from cosernn_tf.evaluation.run import evaluate_runs
 from cosernn_tf.models.base import MODEL_FILE
 from cosernn_tf.runs import is_finished
@@ -97,6 +104,28 @@ def test_nothing_to_score(small, tmp_path):
         evaluate_runs(small, [], config=EvaluationConfig(exclude_users=everyone))
     assert (small.evaluation / METRICS_FILE).read_bytes() == before
     assert [path.name for path in small.root.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("catalogue", [False, True])
+def test_a_split_without_a_session(small, tmp_path, catalogue):
+    table = random_table(num_users=3)
+    split = split_of(table)
+    in_validation = table.starts_within(split.validation_start, split.test_start)
+    assert in_validation.any()
+    # They start with the test split instead.
+    moved = np.where(in_validation, split.test_start, table.session_start)
+    sessions = write_sessions(small.sessions, dataclasses.replace(table, session_start=moved))
+    write_tracks(small.tracks, sessions)
+    rows = pa.table({"user_id": [""], "session_start": [1], "prediction": [[1.0] * 40]})
+    pq.write_table(rows.slice(0, 0), tmp_path / "none.parquet")
+    with pytest.raises(UserError, match=r"the validation split of .* has no session to score: 0 s"):
+        evaluate_runs(
+            small,
+            [],
+            config=EvaluationConfig(split=EvaluatedSplit.VALIDATION, catalogue=catalogue),
+            predictions=[PredictionFile("none", tmp_path / "none.parquet")],
+        )
+    assert not small.evaluation.exists()
 
 
 def test_an_output_that_is_something_else_is_not_replaced(small):

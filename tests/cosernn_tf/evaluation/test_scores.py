@@ -1,5 +1,6 @@
 """Rows of scores against a loop over sessions, and what must not matter to them."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -238,3 +239,66 @@ def test_predictions_that_are_not_finite(data, value):
     vectors[np.flatnonzero(scored)[1:3], 2] = value
     with pytest.raises(ValueError, match="'model' are not finite for 2 of"):
         score(data, predictions={"model": vectors})
+
+
+def strangers(count: int, *, dim: int = 5) -> Data:
+    """A user whose sessions have a track each that no other has: nothing is repeated."""
+    data = random_data(8, lengths=(count,))
+    rng = np.random.default_rng(8)
+    track = np.full(data.table.track.shape, -1)
+    track[:, 0] = rng.permutation(count)
+    table = dataclasses.replace(data.table, track=track, skipped=np.minimum(track, 0))
+    vectors = normalize(rng.normal(size=(count, dim)).astype(np.float32))
+    return Data(table, vectors, np.ones(count, np.int64))
+
+
+def test_a_random_predictor_has_the_closed_form():
+    """MRR of H_K / K and a mean rank of (K + 1) / 2."""
+    count = 6_000
+    data = strangers(count)
+    vectors = np.random.default_rng(4).normal(size=(count, 5)).astype(np.float32)
+    scores = score_sessions(
+        data.table,
+        data.embeddings,
+        data.track_embeddings,
+        sessions_mask=np.ones(count, bool),
+        predictions={"random": vectors},
+        training_end=0,
+    )
+    for k in (20, 50):
+        ranks = scores[f"session_rank_{k}"].drop_null().to_numpy()
+        assert len(ranks) == count - k + 1
+        spread = np.sqrt((k**2 - 1) / 12 / len(ranks))
+        assert ranks.mean() == pytest.approx((k + 1) / 2, abs=4 * spread)
+        inverse = 1 / np.arange(1.0, k + 1)
+        spread = inverse.std() / np.sqrt(len(ranks))
+        mrr = scores[f"session_rr_{k}"].drop_null().to_numpy().mean()
+        assert mrr == pytest.approx(inverse.mean(), abs=4 * spread)
+        # Ranks are uniform, not only their mean.
+        assert np.bincount(ranks.astype(int), minlength=k + 1)[1:].min() > 0.5 * len(ranks) / k
+
+
+def test_oracle_full_is_first_where_the_vector_is_unique(data):
+    for of in (data, strangers(300)):
+        played = of.embeddings.played
+        (targets,) = np.nonzero(of.embeddings.has_played)
+        scores = score_sessions(
+            of.table,
+            of.embeddings,
+            of.track_embeddings,
+            sessions_mask=np.ones(of.table.num_sessions, bool),
+            predictions={"oracle_full": played},
+            training_end=0,
+        ).to_pylist()
+        unique = repeated = 0
+        for session, row in zip(targets.tolist(), scores, strict=True):
+            assert row["cosine"] == pytest.approx(1, abs=1e-6)
+            earlier = [s for s in earlier_sessions(of.table, session) if played[s].any()]
+            for k in (20, 50):
+                if row[f"session_rr_{k}"] is not None:
+                    others = played[earlier[::-1][: k - 1]]
+                    equal = int((np.abs(others - played[session]).max(axis=1) < 1e-6).sum())
+                    assert row[f"session_rank_{k}"] == 1 + equal / 2
+                    unique, repeated = unique + (not equal), repeated + bool(equal)
+        assert unique > 50
+    assert repeated == 0
