@@ -57,8 +57,8 @@ def saved(workspace) -> pa.Table:
 
 
 def of_model(scores: pa.Table, model: str) -> pa.Table:
-    """Its rows, in the order in which they stand."""
-    return scores.filter(pc.field("model") == model).drop_columns("model")
+    """Its rows, in the order in which they stand; a file of predictions has no attention."""
+    return scores.filter(pc.field("model") == model).drop_columns(["model", "attention_offset"])
 
 
 def rows_of(scores: pa.Table, seed: int = 0) -> pa.Table:
