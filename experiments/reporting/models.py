@@ -64,6 +64,11 @@ class Difference:
         return self.clustered_holm if self.has_clusters else self.t_holm
 
     @property
+    def p_alone(self) -> float | None:
+        """The same as if no other test were made."""
+        return self.clustered_p if self.has_clusters else self.t_p
+
+    @property
     def is_measurable(self) -> bool:
         return self.p is not None and self.p < LEVEL
 
@@ -151,6 +156,15 @@ class Comparison:
         assert own is not None
         others = [sign * (mean - own) for mean in means.values() if mean is not None]
         return 1 + sum(d > 0 for d in others) + (sum(d == 0 for d in others) - 1) / 2
+
+    def is_near_best(self, name: str, metric: Metric) -> bool:
+        """Whether there is no sign, not even without correction, that it is not the best."""
+        for best in self.best(metric):
+            difference = self.difference(name, best.name, metric)
+            p = None if difference is None else difference.p_alone
+            if p is not None and p < LEVEL:
+                return False
+        return True
 
     def is_beaten(self, name: str, metric: Metric) -> bool:
         """Whether any other deployable model is measurably better."""

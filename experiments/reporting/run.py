@@ -22,6 +22,7 @@ from experiments.reporting.models import Comparison, comparison_of, groups_of
 from experiments.reporting.palette import looks_of
 from experiments.reporting.report_data import Evaluated, ReportData
 from experiments.reporting.sections.answer import answer_section, scorecard
+from experiments.reporting.sections.catalogue import best_at_retrieval, catalogue_section
 from experiments.reporting.sections.contexts import contexts_section
 from experiments.reporting.sections.definitions import definitions_section
 from experiments.reporting.sections.log import log_section
@@ -128,7 +129,7 @@ def _document(data: ReportData, title: str) -> Document:
     inputs, evaluated = data.inputs, data.evaluated
     sections: list[Section] = []
     verdict = "Nothing has been evaluated yet, so no model can be recommended."
-    why: Sequence[str] = ()
+    why: list[str] = []
     limits: Sequence[str] = ()
     card: Table | None = None
     if evaluated is None:
@@ -140,6 +141,9 @@ def _document(data: ReportData, title: str) -> Document:
     else:
         verdict = headline(evaluated.verdict)
         why = reasons(evaluated.verdict, evaluated.costs)
+        retrieval = best_at_retrieval(evaluated)
+        if retrieval is not None:
+            why.append(retrieval)
         card = scorecard(evaluated)
         limits = cautions(
             evaluated.verdict,
@@ -151,6 +155,7 @@ def _document(data: ReportData, title: str) -> Document:
         contexts = contexts_section(data, evaluated)
         if contexts is not None:
             sections.append(contexts)
+        sections.append(catalogue_section(evaluated, inputs.at))
     sections.append(paper_section(inputs))
     sections.append(log_section(inputs))
     if evaluated is not None:

@@ -2,10 +2,11 @@
 
 A model is beaten by a metric if another one is measurably better: the corrected p-value of their
 difference is below `models.LEVEL`. Recommended is the model that is beaten by the fewest metrics;
-of equals a heuristic, which costs nothing, then that with the best mean of the most metrics, that
-with the best mean place, and that which trained for the shortest time. Oracles are no candidates.
-For a task, the same holds of its metrics alone, and what is recommended for all stays where it is
-not beaten by more of them.
+of equals a heuristic, which costs nothing, if there is no sign that it is worse: by the metrics by
+which it is not beaten, its p-value against the best mean is not below the level even without the
+correction. Then comes that with the best mean of the most metrics, that with the best mean place,
+and that which trained for the shortest time. Oracles are no candidates. For a task, the same holds
+of its metrics alone, and what is recommended for all stays where it is not beaten by more of them.
 """
 
 import statistics
@@ -22,6 +23,7 @@ from experiments.reporting.models import Comparison, Model
 _HEADLINES: Final = (COSINE, session_rr(50), session_rr(20), ap(100), ap(25))
 """The most telling metrics of each task first."""
 
+_OF_NO_TASK: Final = "the prediction itself (cosine)"
 _UNKNOWN_MINUTES: Final = float("inf")
 
 
@@ -32,6 +34,8 @@ class Standing:
     model: Model
     unbeaten: tuple[Metric, ...]
     """No other model is measurably better by these."""
+    near_best: frozenset[Metric]
+    """By these there is no sign that it is not the best."""
     first: tuple[Metric, ...]
     """By these it has the best mean."""
     places: Mapping[Metric, float]
@@ -41,15 +45,18 @@ class Standing:
 
     def order(self, task: str | None = None) -> tuple[float, ...]:
         """Sorts by the rule: of all metrics, or of a task's."""
-        unbeaten = self.count_unbeaten(task)
         return (
-            -unbeaten,
-            # Costing nothing is worth nothing to a model that is beaten by every metric.
-            self.model.kind is not Kind.HEURISTIC and unbeaten > 0,
+            -self.count_unbeaten(task),
+            not self._is_free_and_as_good(task),
             -sum(task in (None, metric.task) for metric in self.first),
             statistics.fmean(p for m, p in self.places.items() if task in (None, m.task)),
             self.minutes,
         )
+
+    def _is_free_and_as_good(self, task: str | None) -> bool:
+        held = [metric for metric in self.unbeaten if task in (None, metric.task)]
+        is_free = self.model.kind is Kind.HEURISTIC
+        return is_free and bool(held) and self.near_best.issuperset(held)
 
     def count_unbeaten(self, task: str | None = None) -> int:
         return sum(task in (None, metric.task) for metric in self.unbeaten)
@@ -80,20 +87,30 @@ class Verdict:
             found[task] = best if is_beaten else self.chosen
         return found
 
-    @property
-    def heuristic(self) -> Standing | None:
-        """The best one that needs no training, if it is not the recommended model."""
-        return self._next(Kind.HEURISTIC)
+    @cached_property
+    def alternatives(self) -> list[tuple[Standing, str]]:
+        """What one would take instead, and what it is: what the recommended model is compared with.
 
-    @property
-    def trained(self) -> Standing | None:
-        """The best trained model beside the recommended one."""
-        return self._next(Kind.RUN)
+        Those that are recommended for a task, the best heuristic, and, of trained models, the best
+        one.
+        """
+        found = {
+            standing.model.name: (standing, f"recommended for {task_title(task)}")
+            for task, standing in self.tasks.items()
+            if standing is not self.chosen
+        }
+        kinds = {self.model.kind, *(standing.model.kind for standing, _ in found.values())}
+        if Kind.HEURISTIC not in kinds:
+            self._add(found, Kind.HEURISTIC, "the best heuristic")
+        if not any(standing.model.kind is Kind.RUN for standing, _ in found.values()):
+            other = "other " if self.model.kind is Kind.RUN else ""
+            self._add(found, Kind.RUN, f"the best {other}trained model")
+        return sorted(found.values(), key=lambda pair: pair[0].model.kind is not Kind.HEURISTIC)
 
-    def _next(self, kind: Kind) -> Standing | None:
-        others = (s for s in self.standings[1:] if s.model.kind is kind)
-        is_chosen = kind is Kind.HEURISTIC and self.model.kind is kind
-        return None if is_chosen else next(others, None)
+    def _add(self, found: dict[str, tuple[Standing, str]], kind: Kind, role: str) -> None:
+        best = next((s for s in self.standings[1:] if s.model.kind is kind), None)
+        if best is not None:
+            found[best.model.name] = (best, role)
 
 
 def decide(comparison: Comparison, costs: Mapping[str, Cost]) -> Verdict:
@@ -106,6 +123,7 @@ def decide(comparison: Comparison, costs: Mapping[str, Cost]) -> Verdict:
             Standing(
                 model,
                 tuple(m for m in comparison.metrics if not comparison.is_beaten(model.name, m)),
+                frozenset(m for m in comparison.metrics if comparison.is_near_best(model.name, m)),
                 tuple(m for m in comparison.metrics if model in comparison.best(m)),
                 {m: comparison.place(model.name, m) for m in comparison.metrics},
                 cost.minutes if cost else 0.0 if is_free else _UNKNOWN_MINUTES,
@@ -122,3 +140,8 @@ def headline_metrics(comparison: Comparison) -> list[Metric]:
         if name in by_name:
             found.setdefault(by_name[name].task, by_name[name])
     return list(found.values())
+
+
+def task_title(task: str) -> str:
+    """As in a sentence."""
+    return task.lower() or _OF_NO_TASK

@@ -8,11 +8,10 @@ from cosernn_tf.evaluation.summary import Kind
 from experiments.reporting.costs import Cost
 from experiments.reporting.formats import change, counted, listed, p_clause
 from experiments.reporting.models import LEVEL, Comparison, Difference, Model
-from experiments.reporting.verdict import Standing, Verdict, headline_metrics
+from experiments.reporting.verdict import Standing, Verdict, headline_metrics, task_title
 
 _BUSY: Final = 1.5
 """Load a core that training alone does not reach."""
-_OF_NO_TASK: Final = "the prediction itself (cosine)"
 
 
 def headline(verdict: Verdict) -> str:
@@ -61,12 +60,8 @@ def _by_task(verdict: Verdict) -> str:
 def reasons(verdict: Verdict, costs: Mapping[str, Cost]) -> list[str]:
     """By how much, how sure, where it is not the best, and at what cost."""
     found = _if_one(verdict)
-    for rival, role in (
-        (verdict.heuristic, "the best heuristic"),
-        (verdict.trained, "the best other trained model"),
-    ):
-        if rival is not None:
-            found.append(_against(verdict, rival.model, role))
+    for rival, role in verdict.alternatives:
+        found.append(_against(verdict, rival.model, role))
     found += _where_beaten(verdict)
     sure = _how_sure(verdict)
     if sure is not None:
@@ -161,31 +156,33 @@ def _how_sure(verdict: Verdict) -> str | None:
 
 
 def _costs(verdict: Verdict, costs: Mapping[str, Cost]) -> list[str]:
-    chosen, rival = verdict.model, verdict.trained
-    if chosen.kind is Kind.HEURISTIC:
-        return [
-            f"{quoted(chosen)} costs a look-up in the user's past sessions: nothing is trained."
-        ]
-    if chosen.name not in costs:
-        return [f"What {quoted(chosen)} costs is not known: the workspace has no run of it."]
-    own = costs[chosen.name]
-    seeds = f" (mean of {len(own.runs)} seeds)" if len(own.runs) > 1 else ""
-    text = (
-        f"Training {quoted(chosen)} took {own.minutes:.1f} minutes{seeds}, {own.epochs:.0f} epochs "
-        f"at {own.sessions_per_second:,.0f} sessions a second"
-    )
-    if own.machines:
-        text += f", on {listed(own.machines)}"
-    if own.parameters is not None:
-        text += f"; it has {own.parameters:,} parameters"
-    if own.latency_ms is not None:
-        text += f", and a search of its index took {own.latency_ms:.2g} ms"
-    if rival is not None and rival.model.name in costs:
-        other = costs[rival.model.name]
-        text += f". {quoted(rival.model)} took {other.minutes:.1f} minutes"
-        if other.parameters is not None:
-            text += f" and has {other.parameters:,} parameters"
-    return [f"{text}."]
+    """Of the recommended model and of the trained alternatives."""
+    models = [verdict.model, *(standing.model for standing, _ in verdict.alternatives)]
+    trained = [model for model in models if model.kind is Kind.RUN]
+    found = [
+        f"What {quoted(model)} costs is not known: the workspace has no run of it."
+        for model in trained
+        if model.name not in costs
+    ]
+    if verdict.model.kind is Kind.HEURISTIC:
+        look_up = "costs a look-up in the user's past sessions: nothing is trained."
+        found.append(f"{quoted(verdict.model)} {look_up}")
+    known = [(model, costs[model.name]) for model in trained if model.name in costs]
+    machines = list(dict.fromkeys(m for _, cost in known for m in cost.machines))
+    for model, cost in known:
+        seeds = f" (mean of {len(cost.runs)} seeds)" if len(cost.runs) > 1 else ""
+        text = (
+            f"Training {quoted(model)} took {cost.minutes:.1f} minutes{seeds}, {cost.epochs:.0f} "
+            f"epochs at {cost.sessions_per_second:,.0f} sessions a second"
+        )
+        if machines and model is known[0][0]:
+            text += f", on {listed(machines)}"
+        if cost.parameters is not None:
+            text += f"; it has {cost.parameters:,} parameters"
+        if cost.latency_ms is not None:
+            text += f", and a search of its index takes {cost.latency_ms:.2g} ms"
+        found.append(f"{text}.")
+    return found
 
 
 def cautions(
@@ -250,10 +247,6 @@ def metric_title(metric: Metric) -> str:
     """As in a sentence: MRR at K = 50."""
     title = metric.title.lower() if metric.title in ("Cosine", "Rank") else metric.title
     return f"{title} at K\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{metric.k}" if metric.k else title
-
-
-def task_title(task: str) -> str:
-    return task.lower() or _OF_NO_TASK
 
 
 def capital(text: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from experiments.reporting.drawing.svg import WIDTH, Drawing, width_of
+from experiments.reporting.drawing.svg import WIDTH, Drawing, shortened, width_of
 
 _STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
 _TICK_GAP: Final = 6
@@ -105,8 +105,9 @@ def draw_x_axis(
         x = scale(value)
         drawing.line((x, top), (x, bottom), "zero" if value == 0 else "grid")
         drawing.text((place, bottom + 14), text, "tick", anchor="middle")
-    middle = (scale.start + scale.end) / 2
-    drawing.text((middle, bottom + 30), axis.title, "axis", anchor="middle")
+    title = shortened(axis.title, WIDTH)
+    middle = _inside((scale.start + scale.end) / 2, width_of(title) / 2)
+    drawing.text((middle, bottom + 30), title, "axis", anchor="middle")
 
 
 def _with_room(scale: Scale, axis: Axis, *, most: int) -> list[tuple[float, str, float]]:
@@ -116,8 +117,7 @@ def _with_room(scale: Scale, axis: Axis, *, most: int) -> list[tuple[float, str,
         halves = [width_of(text) / 2 for _, text in found]
         # One at the edge moves inwards.
         places = [
-            min(max(scale(value), half), WIDTH - half)
-            for (value, _), half in zip(found, halves, strict=True)
+            _inside(scale(value), half) for (value, _), half in zip(found, halves, strict=True)
         ]
         gaps = [
             right - left - half - other_half
@@ -130,6 +130,11 @@ def _with_room(scale: Scale, axis: Axis, *, most: int) -> list[tuple[float, str,
     return [(value, text, place) for (value, text), place in zip(found, places, strict=True)]
 
 
+def _inside(middle: float, half: float) -> float:
+    """Where a text stands that is to be around a place, and not beyond the edges."""
+    return max(min(middle, WIDTH - half), half)
+
+
 def draw_y_axis(
     drawing: Drawing, scale: Scale, axis: Axis, *, left: float, right: float, most: int = 5
 ) -> None:
@@ -138,7 +143,7 @@ def draw_y_axis(
         y = scale(value)
         drawing.line((left, y), (right, y), "zero" if value == 0 else "grid")
         drawing.text((left - 6, y + 4), text, "tick", anchor="end")
-    drawing.text((0, 11), axis.title, "axis")
+    drawing.text((0, 11), shortened(axis.title, WIDTH), "axis")
 
 
 def spread(places: Sequence[float], *, least: float, low: float, high: float) -> list[float]:

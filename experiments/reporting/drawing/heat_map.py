@@ -14,8 +14,8 @@ MAX_OPACITY: Final = 0.45
 
 _CELL: Final = 34
 _WIDEST_LABEL: Final = 96
-_HEAD: Final = 84
-_WIDEST_HEAD: Final = 84
+_HEAD: Final = 92
+_WIDEST_HEAD: Final = 94
 _SLANT: Final = 40
 _BELOW: Final = 24
 
@@ -44,7 +44,8 @@ def draw_heat_map(
         name=words.name, title=words.title, description=words.description, height=bottom + _BELOW
     )
     most = max((abs(value) for value in values.values()), default=0.0) or 1.0
-    drawing.text((0, 11), f"{axes[0]} \N{DOWNWARDS ARROW}   {axes[1]} \N{RIGHTWARDS ARROW}", "axis")
+    head = f"{axes[0]} \N{DOWNWARDS ARROW}   {axes[1]} \N{RIGHTWARDS ARROW}"
+    drawing.text((0, 11), shortened(head, WIDTH), "axis")
     for column, target in enumerate(targets):
         x = left + (column + 0.5) * width
         text = shortened(target, _WIDEST_HEAD)

@@ -21,7 +21,9 @@ _TOP: Final = 24
 _BOTTOM: Final = 206
 _HEIGHT: Final = _BOTTOM + 38
 _LEFT: Final = 50
-_WIDEST_LABEL: Final = 104
+_WIDEST_LABEL: Final = 112
+_BOLD: Final = 1.12
+"""How much wider bold text is."""
 _MOST_MARKERS: Final = 30
 
 
@@ -58,7 +60,7 @@ def draw_lines(
 ) -> Markup:
     """Lines on common axes, with further heights in view, so that drawings can be compared."""
     labels = [line.label for line in lines if line.label and line.places]
-    room = min(max(map(width_of, labels), default=0), _WIDEST_LABEL)
+    room = min(max((_BOLD * width_of(label) for label in labels), default=0), _WIDEST_LABEL)
     right = WIDTH - room - (16 if labels else 10)
     drawing = Drawing(
         name=words.name, title=words.title, description=words.description, height=_HEIGHT
@@ -86,7 +88,7 @@ def draw_lines(
     wanted = [y_scale(line.places[-1].y) for line in ends]
     found = spread(wanted, least=LINE_HEIGHT - 2, low=_TOP + 4, high=_BOTTOM - 2)
     for line, y in zip(ends, found, strict=True):
-        text = shortened(line.label, _WIDEST_LABEL)
+        text = shortened(line.label, _WIDEST_LABEL / _BOLD)
         drawing.text((right + 10, y + 4), text, f"end c{line.look.colour}")
     return drawing.to_svg()
 

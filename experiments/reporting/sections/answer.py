@@ -27,10 +27,10 @@ _RULE: Final = (
     "How this was decided: a model is beaten by a metric if another one is measurably better, that "
     f"is, if the p-value of their difference is below {LEVEL:g} after Holm's correction. The model "
     "that is beaten by the fewest metrics is recommended; of equals a heuristic, which costs "
-    "nothing, then that which has the best mean most often, that with the best mean place, and "
-    "that which trained for the shortest time. Where another one is beaten by fewer metrics of a "
-    "task, it is recommended for that task. Oracles see the session that they predict, and are "
-    "no candidates."
+    "nothing, if there is no sign that it is worse, even without the correction; then that which "
+    "has the best mean most often, that with the best mean place, and that which trained for the "
+    "shortest time. Where another one is beaten by fewer metrics of a task, it is recommended for "
+    "that task. Oracles see the session that they predict, and are no candidates."
 )
 
 
@@ -50,9 +50,9 @@ def answer_section(evaluated: Evaluated) -> Section:
 
 
 def scorecard(evaluated: Evaluated) -> Table | None:
-    """The recommended model beside the best heuristic and the best other trained one."""
+    """The recommended model beside what one would take instead."""
     comparison, verdict = evaluated.comparison, evaluated.verdict
-    rivals = [standing.model for standing in (verdict.heuristic, verdict.trained) if standing]
+    rivals = [standing.model for standing, _ in verdict.alternatives]
     if not rivals or not comparison.tested:
         return None
     columns = [

@@ -36,6 +36,29 @@ _ENTRIES = (
         ),
     ),
     (
+        "Retrieval from the catalogue",
+        (
+            "All tracks with an embedding are ranked by cosine with u; relevant ones, R of them, "
+            "are those that the session contains: all of them, those that the user had listened "
+            "to before (repeated), or the others (new). Recall@k = (relevant among the k best) / "
+            "R. Hit@k = 1 if any is among them. nDCG@k = Σ 1 / log₂(1 + place) over relevant "
+            "tracks up to place k, divided by the largest such sum that R tracks can have. MRR@100 "
+            "is the mean of 1 / (place of the first relevant track), 0 beyond place 100.",
+            "Tracks with equal cosines stand in any order with the same probability, and each "
+            "metric is its expectation.",
+        ),
+    ),
+    (
+        "What is in the lists",
+        (
+            "Of the k best tracks of all sessions: coverage is the share of all tracks that are in "
+            "any list; the head are the tracks that have half of the listens in training, as few "
+            "as it takes; novelty is the mean of −log₂((1 + listens) / (all listens + tracks)); "
+            "log popularity that of ln(1 + listens); Gini is 0 if all tracks are listed as often, "
+            "and near 1 if a few have everything.",
+        ),
+    ),
+    (
         "Heuristics",
         (
             "Last, any or same context: s⁺ of the user's last session (of the same period of the "

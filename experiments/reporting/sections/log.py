@@ -1,14 +1,13 @@
 """What is in the log: Figs. 1 to 3, from `analysis.json`."""
 
-from collections.abc import Mapping, Sequence
-from itertools import groupby
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from cosernn_tf.schema import UNKNOWN
 from experiments.reporting.document import (
     Block,
     Cell,
     Column,
-    Estimate,
     Figure,
     Kind,
     Missing,
@@ -21,10 +20,10 @@ from experiments.reporting.drawing.axes import Axis
 from experiments.reporting.drawing.bars import Bar, Box, draw_bars, draw_boxes
 from experiments.reporting.drawing.dots import Words
 from experiments.reporting.drawing.heat_map import draw_heat_map
-from experiments.reporting.drawing.lines import Line, Place, draw_lines
-from experiments.reporting.formats import counted, listed, percent, signed
+from experiments.reporting.formats import counted, listed, percent
 from experiments.reporting.inputs import Inputs
-from experiments.reporting.palette import PLAIN, Look
+from experiments.reporting.sections.analysis_rows import Rows, by, estimate
+from experiments.reporting.sections.skips import correlation_figure, curve_figure
 from experiments.reporting.words import capital
 
 _DIMENSIONS: Final = {
@@ -33,10 +32,6 @@ _DIMENSIONS: Final = {
     "hour": "hour of the day",
     "device": "device",
 }
-_SKIPS_SHOWN: Final = (0, 3, 6, 9)
-"""Minimum numbers of skips whose curves are drawn."""
-
-Rows = Sequence[Mapping[str, Any]]
 
 
 def log_section(inputs: Inputs) -> Section:
@@ -57,9 +52,9 @@ def log_section(inputs: Inputs) -> Section:
     )
     blocks: list[Block] = []
     for name, make in _FIGURES.items():
-        rows = analysis["tables"].get(name, {}).get("rows", [])
-        if rows:
-            blocks.append(make(rows, source))
+        figure = make(analysis["tables"].get(name, {}).get("rows", []), source)
+        if figure is not None and figure.panels:
+            blocks.append(figure)
     return Section("log", title, (first, *analysis["notes"]), tuple(blocks))
 
 
@@ -67,22 +62,12 @@ def _share(part: int, whole: int) -> float:
     return part / whole if whole else 0.0
 
 
-def _by(rows: Rows, *names: str) -> list[tuple[Any, list[Mapping[str, Any]]]]:
-    """Runs of rows that agree."""
-    key = lambda row: tuple(row[name] for name in names)  # noqa: E731
-    return [(k if len(k) > 1 else k[0], list(group)) for k, group in groupby(rows, key)]
-
-
-def _estimate(row: Mapping[str, Any], name: str) -> Estimate | None:
-    if row[name] is None:
-        return None
-    return Estimate(row[name], low=row.get(f"{name}_low"), high=row.get(f"{name}_high"))
-
-
 def _shares(rows: Rows, source: Source) -> Figure:
     name, panels = "contexts", []
     says = []
-    for dimension, group in _by(rows, "dimension"):
+    for dimension, group in by(rows, "dimension"):
+        if [row["context"] for row in group] == [UNKNOWN]:
+            continue  # a note says so
         what = _DIMENSIONS[dimension]
         most = max(group, key=lambda row: row["session_share"])
         sentence = (
@@ -120,9 +105,9 @@ def _shares(rows: Rows, source: Source) -> Figure:
                 row["context"],
                 _DIMENSIONS[row["dimension"]],
                 row["sessions"],
-                _estimate(row, "session_share"),
+                estimate(row, "session_share"),
                 row["users"],
-                _estimate(row, "user_share"),
+                estimate(row, "user_share"),
             )
             for row in rows
         ),
@@ -139,7 +124,7 @@ def _shares(rows: Rows, source: Source) -> Figure:
 
 def _similarity(rows: Rows, source: Source) -> Figure:
     name, panels, says = "variety", [], []
-    for dimension, group in _by(rows, "dimension"):
+    for dimension, group in by(rows, "dimension"):
         drawn = [row for row in group if row["p50"] is not None and row["mean"] is not None]
         what = _DIMENSIONS[dimension]
         boxes = [
@@ -185,8 +170,8 @@ def _similarity(rows: Rows, source: Source) -> Figure:
                 _DIMENSIONS[row["dimension"]],
                 row["listens"],
                 row["users"],
-                _estimate(row, "mean"),
-                _estimate(row, "difference"),
+                estimate(row, "mean"),
+                estimate(row, "difference"),
                 *(row[p] for p in ("p05", "p25", "p50", "p75", "p95")),
             )
             for row in rows
@@ -205,82 +190,9 @@ def _similarity(rows: Rows, source: Source) -> Figure:
     )
 
 
-def _skips(rows: Rows, source: Source) -> Figure:
-    name = "skips"
-    known = [row for row in rows if row["correlation"] is not None]
-    places = tuple(
-        Place(row["min_skips"], row["correlation"], row["correlation_low"], row["correlation_high"])
-        for row in known
-    )
-    slopes = tuple(
-        Place(row["min_skips"], row["slope"], row["slope_low"], row["slope_high"])
-        for row in known
-        if row["slope"] is not None
-    )
-    x_axis = Axis("at least so many skips in the session", is_whole=True)
-    text = (
-        f"The correlation of skip rate and similarity is {signed(known[0]['correlation'], 3)} over "
-        f"sessions with at least {counted(known[0]['min_skips'], 'skip')}, and "
-        f"{signed(known[-1]['correlation'], 3)} over those with at least "
-        f"{known[-1]['min_skips']}."
-        if known
-        else "No correlation is defined."
-    )
-    panels = (
-        Panel(
-            "Pearson correlation",
-            draw_lines(
-                [Line("", PLAIN, places)],
-                x_axis,
-                Axis("correlation", has_zero=True),
-                Words(f"{name}-correlation", "Correlation of skip rate and similarity", text),
-            ),
-        ),
-        Panel(
-            "Slope",
-            draw_lines(
-                [Line("", Look(2, "square"), slopes)],
-                x_axis,
-                Axis("change of the skip rate for 1 of cosine", has_zero=True),
-                Words(f"{name}-slope", "Slope of skip rate over similarity", text),
-            ),
-        ),
-    )
-    ends = ("low", "high")
-    table = Table(
-        name,
-        "Fig. 2b: skip rate against the similarity of played and skipped tracks",
-        (
-            Column("min_skips", "At least so many skips", Kind.COUNT),
-            Column("sessions", "Sessions", Kind.COUNT),
-            Column("users", "Users", Kind.COUNT),
-            Column("correlation", "Correlation", Kind.SIGNED, decimals=3, parts=ends),
-            Column("slope", "Slope", Kind.SIGNED, decimals=3, parts=ends),
-        ),
-        tuple(
-            (
-                row["min_skips"],
-                row["sessions"],
-                row["users"],
-                _estimate(row, "correlation"),
-                _estimate(row, "slope"),
-            )
-            for row in rows
-        ),
-        (source,),
-    )
-    return Figure(
-        "Fig. 2b: skips and similarity",
-        table,
-        panels,
-        says=(text,),
-        reading="Bands are 95 % intervals with users as clusters.",
-    )
-
-
 def _nearest(rows: Rows, source: Source) -> Figure:
     name, panels, says = "nearest", [], []
-    for dimension, group in _by(rows, "dimension"):
+    for dimension, group in by(rows, "dimension"):
         what = _DIMENSIONS[dimension]
         values = {
             (row["source"], row["target"]): row["excess"]
@@ -336,13 +248,14 @@ def _nearest_row(row: Mapping[str, Any]) -> tuple[Cell, ...]:
         row["sources"],
         row["observed"],
         row["by_chance"],
-        _estimate(row, "excess"),
+        estimate(row, "excess"),
     )
 
 
-_FIGURES: Final = {
+_FIGURES: Final[Mapping[str, Callable[[Rows, Source], Figure | None]]] = {
     "context_shares": _shares,
     "context_similarity": _similarity,
-    "skip_correlation": _skips,
+    "skip_correlation": correlation_figure,
+    "skip_curve": curve_figure,
     "nearest_sessions": _nearest,
 }

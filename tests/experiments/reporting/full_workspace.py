@@ -38,7 +38,7 @@ NOISE = {
 }
 """How far each run is from the target."""
 EPOCHS = 6
-CONFIG = EvaluationConfig(bootstrap_resamples=2_999, bootstrap_seed=3)
+CONFIG = EvaluationConfig(bootstrap_resamples=2_999, bootstrap_seed=3, catalogue=True)
 
 MACHINE = {
     "time": "2026-11-27T01:41:17+00:00",

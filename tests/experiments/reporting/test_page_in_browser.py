@@ -137,7 +137,7 @@ def test_every_figure_is_there_with_its_numbers(visits, view):
     names = {figure["name"].removeprefix("figure-") for figure in figures}
     assert names == {
         *("means", "differences", "improvement", "learning", "attention"),
-        *("contexts", "variety", "skips", "nearest"),
+        *("retrieval", "lists", "contexts", "variety", "skips", "skip_curve", "nearest"),
     }
     for figure in figures:
         assert figure["drawings"], figure["name"]
