@@ -28,7 +28,9 @@ class Look:
 
 
 PLAIN: Final = Look(1, "circle")
-"""Of what is no model."""
+"""Where there are no models."""
+NO_MODEL: Final = Look(0, "star", is_hollow=True)
+"""Beside models, of what is none."""
 
 
 def looks_of(trained: Sequence[str], others: Sequence[str]) -> dict[str, Look]:

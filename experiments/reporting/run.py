@@ -25,6 +25,7 @@ from experiments.reporting.sections.answer import answer_section, scorecard
 from experiments.reporting.sections.catalogue import best_at_retrieval, catalogue_section
 from experiments.reporting.sections.contexts import contexts_section
 from experiments.reporting.sections.definitions import definitions_section
+from experiments.reporting.sections.groups import groups_section
 from experiments.reporting.sections.log import log_section
 from experiments.reporting.sections.paper import paper_section
 from experiments.reporting.sections.provenance import provenance_section
@@ -155,6 +156,7 @@ def _document(data: ReportData, title: str) -> Document:
         contexts = contexts_section(data, evaluated)
         if contexts is not None:
             sections.append(contexts)
+        sections.append(groups_section(evaluated, inputs.at))
         sections.append(catalogue_section(evaluated, inputs.at))
     sections.append(paper_section(inputs))
     sections.append(log_section(inputs))

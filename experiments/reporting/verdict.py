@@ -18,6 +18,7 @@ from typing import Final
 from cosernn_tf.evaluation.metrics import COSINE, Metric, ap, session_rr
 from cosernn_tf.evaluation.summary import Kind
 from experiments.reporting.costs import Cost
+from experiments.reporting.formats import listed
 from experiments.reporting.models import Comparison, Model
 
 _HEADLINES: Final = (COSINE, session_rr(50), session_rr(20), ap(100), ap(25))
@@ -94,10 +95,16 @@ class Verdict:
         Those that are recommended for a task, the best heuristic, and, of trained models, the best
         one.
         """
+        tasks: dict[str, list[str]] = {}
+        for task, standing in self.tasks.items():
+            tasks.setdefault(standing.model.name, []).append(task_title(task))
         found = {
-            standing.model.name: (standing, f"recommended for {task_title(task)}")
-            for task, standing in self.tasks.items()
-            if standing is not self.chosen
+            standing.model.name: (
+                standing,
+                f"recommended for {listed(tasks[standing.model.name])}",
+            )
+            for standing in self.standings[1:]
+            if standing.model.name in tasks
         }
         kinds = {self.model.kind, *(standing.model.kind for standing, _ in found.values())}
         if Kind.HEURISTIC not in kinds:

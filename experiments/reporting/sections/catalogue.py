@@ -25,10 +25,10 @@ from experiments.reporting.document import (
 )
 from experiments.reporting.drawing.axes import Axis
 from experiments.reporting.drawing.dots import Dot, DotRow, Words, draw_dots
-from experiments.reporting.formats import percent
+from experiments.reporting.formats import listed, percent
 from experiments.reporting.means import Mean, means_by_model
 from experiments.reporting.models import Model
-from experiments.reporting.palette import PLAIN, Look
+from experiments.reporting.palette import NO_MODEL, Look
 from experiments.reporting.report_data import Evaluated
 from experiments.reporting.words import quoted
 
@@ -92,8 +92,8 @@ def best_at_retrieval(evaluated: Evaluated) -> str | None:
     if catalogue is None:
         return None
     parts = []
-    for metric, where in (
-        (ndcg(_FIRST), f"nDCG@{_FIRST} of all tracks"),
+    for metric, title in (
+        (ndcg(_FIRST), f"nDCG@{_FIRST}"),
         (recall(_LAST, Part.NEW), f"recall@{_LAST} of tracks new to the user"),
     ):
         known = [
@@ -103,11 +103,8 @@ def best_at_retrieval(evaluated: Evaluated) -> str | None:
         ]
         if known:
             value, best = max(known, key=lambda pair: pair[0])
-            parts.append(f"{where} {quoted(best)} ({value:.4f})")
-    text = " and of ".join(parts)
-    return (
-        f"Of the whole catalogue, beyond the user's own tracks, the best {text}." if parts else None
-    )
+            parts.append(f"{quoted(best)} has the best {title} ({value:.4f})")
+    return f"Among all tracks of the catalogue, {listed(parts)}." if parts else None
 
 
 def _mean_of_runs(catalogue: Mapping[str, Any], model: Model, metric: str) -> float | None:
@@ -227,7 +224,7 @@ def _lists_figure(evaluated: Evaluated, catalogue: Mapping[str, Any]) -> Figure:
     for field, title, kind in _LISTS:
         if field not in _LISTS_DRAWN:
             continue
-        rows = [DotRow(_LISTENED, _dots(listened[field], PLAIN))]
+        rows = [DotRow(_LISTENED, _dots(listened[field], NO_MODEL))]
         rows += [
             DotRow(model.title, _dots(values[model.name][field], evaluated.looks[model.name]))
             for model in models

@@ -123,6 +123,21 @@ _ENTRIES = (
         ),
     ),
     (
+        "Groups",
+        (
+            "Earlier sessions are the user's before the session, in any split. Days count from the "
+            "end of the training split to the session's start. Activity is the number of the "
+            "user's sessions in the training split. Age is in the buckets that models are told.",
+        ),
+    ),
+    (
+        "Gain by attention",
+        (
+            "gain = cosine of the model − cosine of the long-term mean alone. Spearman's "
+            "correlation is that of the ranks of β̂ and gain over sessions with history.",
+        ),
+    ),
+    (
         "Training minutes, sessions/s",
         (
             "Minutes are of all epochs with their validation, up to the one after which training "

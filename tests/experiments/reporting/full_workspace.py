@@ -14,8 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cosernn_tf.dataset import read_shards
-from cosernn_tf.evaluation.config import METRICS_FILE, EvaluationConfig, PredictionFile
+from cosernn_tf.evaluation.config import (
+    METRICS_FILE,
+    SCORES_FILE,
+    EvaluationConfig,
+    PredictionFile,
+)
 from cosernn_tf.evaluation.run import evaluate_runs
+from cosernn_tf.evaluation.scores import ATTENTION_OFFSET
 from cosernn_tf.features import embed_sessions
 from cosernn_tf.schema import DEVICES
 from cosernn_tf.tracks import load_track_embeddings
@@ -62,6 +68,7 @@ def write_full_workspace(root: Path, monkeypatch) -> Workspace:
     workspace = workspaces.write_workspace(root, table=table)
     files = write_predictions(workspace, root / "given", list(NOISE))
     evaluate_runs(workspace, [], config=CONFIG, predictions=files)
+    add_attention(workspace.evaluation / SCORES_FILE)
     for place, run in enumerate(NOISE):
         write_run(workspace.run(run), seed=place)
     for number, names in ((2, ["last_any", "cosernn", "jodie", "oracle_full"]), (5, None)):
@@ -97,6 +104,16 @@ def write_predictions(
         pq.write_table(pa.table(columns), path)
         files.append(PredictionFile(run, path))
     return files
+
+
+def add_attention(path: Path) -> None:
+    """To the runs of CoSeRNN, which had some if they had been trained."""
+    scores = pq.read_table(path)
+    is_cosernn = np.char.startswith(scores["model"].to_numpy().astype(str), "cosernn")
+    offset = np.random.default_rng(5).random(len(scores))
+    place = scores.schema.get_field_index(ATTENTION_OFFSET)
+    column = pa.array(offset, mask=~is_cosernn)
+    pq.write_table(scores.set_column(place, ATTENTION_OFFSET, column), path)
 
 
 def write_run(folder: Path, *, seed: int) -> None:

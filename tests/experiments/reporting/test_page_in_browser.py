@@ -137,7 +137,17 @@ def test_every_figure_is_there_with_its_numbers(visits, view):
     names = {figure["name"].removeprefix("figure-") for figure in figures}
     assert names == {
         *("means", "differences", "improvement", "learning", "attention"),
-        *("retrieval", "lists", "contexts", "variety", "skips", "skip_curve", "nearest"),
+        *(
+            "groups",
+            "calibration",
+            "retrieval",
+            "lists",
+            "contexts",
+            "variety",
+            "skips",
+            "skip_curve",
+            "nearest",
+        ),
     }
     for figure in figures:
         assert figure["drawings"], figure["name"]

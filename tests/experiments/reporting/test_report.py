@@ -148,6 +148,44 @@ def test_tests_are_those_of_the_evaluation_where_no_seeds_are_put_together(works
             assert found == (value if value is None else pytest.approx(value)), name
 
 
+def test_groups_and_bins_have_all_sessions_once(workspace):
+    content = json.loads((workspace.evaluation / METRICS_FILE).read_text(encoding="utf-8"))
+    rows = rows_of(workspace, "groups")
+    for dimension in {row["dimension"] for row in rows}:
+        for metric in ("cosine", "MRR at K\xa0=\xa050"):
+            found = [
+                row
+                for row in rows
+                if (row["dimension"], row["model"], row["metric"]) == (dimension, "Encore", metric)
+            ]
+            name = "cosine" if metric == "cosine" else "session_rr_50"
+            scored = content["scored"][name]["sessions"]
+            assert sum(int(row["sessions"]) for row in found) == scored
+            total = sum(int(row["sessions"]) * float(row["mean"] or 0) for row in found)
+            expected = content["models"]["table5_encore-seed1"]["metrics"][name]
+            assert total / scored == pytest.approx(expected)
+    bins = rows_of(workspace, "calibration")
+    assert {row["model"] for row in bins} == {"CoSeRNN"}
+    assert len(bins) == 10
+    assert [row["least"] for row in bins] == sorted((row["least"] for row in bins), key=float)
+
+
+def test_retrieval_is_that_of_the_evaluation(workspace):
+    catalogue = json.loads((workspace.evaluation / METRICS_FILE).read_text())["catalogue"]
+    rows = {row["model"]: row for row in rows_of(workspace, "catalogue")}
+    lists = {row["model"]: row for row in rows_of(workspace, "lists")}
+    for title, runs in (
+        ("Encore", ["table5_encore-seed1"]),
+        ("JODIE", ["jodie-seed1", "jodie-seed2"]),
+    ):
+        for metric in ("catalogue_ndcg_10", "catalogue_recall_100_new", "catalogue_rr_100"):
+            values = [catalogue["models"][run]["metrics"][metric] for run in runs]
+            assert float(rows[title][metric]) == pytest.approx(sum(values) / len(values))
+        values = [catalogue["models"][run]["recommended"]["10"]["head_share"] for run in runs]
+        assert float(lists[title]["head_share_10"]) == pytest.approx(sum(values) / len(values))
+    assert float(lists["Tracks listened to"]["novelty_100"]) == catalogue["listened"]["novelty"]
+
+
 def test_every_table_is_there_as_csv_and_latex_and_named_on_the_page(workspace, page):
     names = {path.stem for path in (workspace.report / TABLES).glob("*.csv")}
     assert names == {path.stem for path in (workspace.report / TABLES).glob("*.tex")}
