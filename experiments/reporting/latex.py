@@ -1,6 +1,7 @@
 """Tables as LaTeX, for the package booktabs."""
 
 import re
+from collections.abc import Iterator
 from itertools import groupby
 from typing import Final
 
@@ -33,31 +34,53 @@ _SPECIAL: Final = {
     "≤": r"$\leq$",
     "–": "--",
 }
-_HEADER: Final = "% Needs \\usepackage{booktabs}"
+_MOST_ROWS: Final = 50
+"""Of what has room on a page; longer ones go over several."""
 
 
 def to_latex(table: Table) -> str:
-    """A table with a caption and a label."""
-    columns = table.columns
-    lines = [
-        _HEADER,
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{escaped(table.caption)}}}",
-        rf"\label{{tab:{table.name}}}",
-        rf"\begin{{tabular}}{{{''.join('l' if c.kind is Kind.TEXT else 'r' for c in columns)}}}",
+    """A table with a caption and a label, which goes over several pages if it is long."""
+    spec = "".join("l" if column.kind is Kind.TEXT else "r" for column in table.columns)
+    caption = [rf"\caption{{{escaped(table.caption)}}}", rf"\label{{tab:{table.name}}}"]
+    head = [
         r"\toprule",
         *_group_heads(table),
-        _row([escaped(column.title) for column in columns]),
+        _row([escaped(column.title) for column in table.columns]),
         r"\midrule",
     ]
-    for place, row in enumerate(table.rows):
-        if place in table.breaks:
-            lines.append(r"\midrule")
-        lines.append(_row([_cell(cell, c) for cell, c in zip(row, columns, strict=True)]))
-    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    body = [*_body(table), r"\bottomrule"]
+    if len(table.rows) > _MOST_ROWS:
+        lines = [
+            r"% Needs \usepackage{booktabs} and \usepackage{longtable}",
+            rf"\begin{{longtable}}{{{spec}}}",
+            *caption[:1],
+            caption[1] + r" \\",
+            *head,
+            r"\endhead",
+            *body,
+            r"\end{longtable}",
+        ]
+    else:
+        lines = [
+            r"% Needs \usepackage{booktabs}",
+            r"\begin{table}",
+            r"\centering",
+            *caption,
+            rf"\begin{{tabular}}{{{spec}}}",
+            *head,
+            *body,
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
     lines += [f"% {' '.join(note.split())}" for note in table.notes]
     return "\n".join(lines) + "\n"
+
+
+def _body(table: Table) -> Iterator[str]:
+    for place, row in enumerate(table.rows):
+        if place in table.breaks:
+            yield r"\midrule"
+        yield _row([_cell(cell, c) for cell, c in zip(row, table.columns, strict=True)])
 
 
 def _group_heads(table: Table) -> list[str]:

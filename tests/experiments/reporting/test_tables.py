@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -58,6 +59,15 @@ def test_latex_has_as_many_cells_in_every_row_and_escapes_what_is_special():
     assert text.count(r"\midrule") == 2
     assert r"50.0~\%" in text
     assert r"\textless{}~0.001" in text
+
+
+def test_a_long_table_goes_over_several_pages():
+    text = to_latex(replace(TABLE, rows=TABLE.rows * 20))
+    assert r"\usepackage{longtable}" in text
+    assert re.findall(r"\\(?:begin|end)\{(\w+)\}", text) == ["longtable", "longtable"]
+    head, _, body = text.partition(r"\endhead")
+    assert head.count(r"\\") == 3  # caption, groups, titles
+    assert body.count(r"\\") == 60
 
 
 def test_every_special_character_of_latex_is_escaped():
