@@ -17,7 +17,8 @@ from cosernn_tf.dataset import read_user
 from cosernn_tf.errors import on_a_line
 from cosernn_tf.features import embed_sessions
 from cosernn_tf.prediction import Predictor
-from cosernn_tf.retrieval.index import TrackIndex, open_index
+from cosernn_tf.retrieval.index import open_index
+from cosernn_tf.retrieval.track_index import TrackIndex
 from cosernn_tf.runs import INDEX
 from cosernn_tf.schema import (
     DAYS_OF_WEEK,

@@ -18,6 +18,7 @@ from cosernn_tf.workspace import SUCCESS, SessionsDirectory
 CONFIG: Final = "config.json"
 FLAGFILE: Final = "flags.txt"
 HISTORY: Final = "history.json"
+MODEL_FILE: Final = "model.keras"
 INDEX: Final = "index"
 EXPORT: Final = "export"
 PROVENANCE: Final = "provenance.json"

@@ -15,14 +15,13 @@ from cosernn_tf.config import ModelConfig
 from cosernn_tf.errors import UserError
 from cosernn_tf.models.data_spec import DataSpec
 from cosernn_tf.models.encodings import Encodings
+from cosernn_tf.runs import MODEL_FILE as MODEL_FILE
 from cosernn_tf.schema import MODEL_INPUTS, Per
 
 PREDICTION: Final = "prediction"
 """Output: u, the user embedding, `(batch, sessions, dim)`, unit norm."""
 ATTENTION: Final = "attention"
 """Output, of models that have one: [β̂, β̄], `(batch, sessions, 2)`."""
-
-MODEL_FILE: Final = "model.keras"
 
 
 class SequenceModel(abc.ABC):

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
+
+NO_ROW: Final = -1
+"""Stands, with a score of -inf, where filters leave fewer neighbours than were asked for."""
 
 
 @dataclass(frozen=True)
@@ -12,7 +15,7 @@ class Neighbours:
     """The k best rows of n queries, best first; equal scores in order of the row."""
 
     rows: np.ndarray
-    """(n, k) int64, of the indexed vectors."""
+    """(n, k) int64, of the indexed vectors; `NO_ROW` at the end where there are fewer."""
     scores: np.ndarray
     """(n, k) float32 dot products; cosines, as all vectors have unit norm."""
 

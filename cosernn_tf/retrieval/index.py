@@ -4,31 +4,31 @@ A directory holds `index.json` (an `IndexDescription`), `rows.npy` (the vocabula
 indexed vector) and what the searcher of its kind saves.
 """
 
-import dataclasses
-import json
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from absl import logging
 
-from cosernn_tf.config import canonical_json, require
+from cosernn_tf.config import require
 from cosernn_tf.errors import UserError
+from cosernn_tf.provenance import describe_machine
 from cosernn_tf.retrieval.approximate import (
     ScannMissingError,
     ScannSearcher,
-    ScannSettings,
     settings_ladder,
 )
-from cosernn_tf.retrieval.contract import Neighbours, Searcher, recall
+from cosernn_tf.retrieval.contract import Searcher, recall
+from cosernn_tf.retrieval.description import DESCRIPTION, IndexDescription
 from cosernn_tf.retrieval.exact import ExactSearcher
+from cosernn_tf.retrieval.track_index import TrackIndex
+from cosernn_tf.runs import MODEL_FILE
 from cosernn_tf.staging import staged
 from cosernn_tf.tracks import TrackEmbeddings
+from cosernn_tf.whole_files import file_sha256
 from cosernn_tf.workspace import SUCCESS
 
-DESCRIPTION: Final = "index.json"
 ROWS: Final = "rows.npy"
 
 AUTO: Final = "auto"
@@ -37,73 +37,12 @@ SCANN: Final = "scann"
 KINDS: Final = (AUTO, EXACT, SCANN)
 """What `--index` takes."""
 
-INDEX_VERSION: Final = 1
-
 _SCANN_FROM: Final = 20_000
 """Vectors from which `auto` approximates: below, exact search answers within a millisecond."""
 _PARTITIONED_FROM: Final = 100_000
 """Vectors from which choosing leaves is quicker than scoring the hash codes of all."""
 
 _TIMED_SEARCHES: Final = 200
-
-
-@dataclass(frozen=True)
-class IndexDescription:
-    """What an index holds and how good it is: `index.json`."""
-
-    kind: str
-    """`exact` or `scann`."""
-    tracks: int
-    """Vectors indexed: tracks that have an embedding."""
-    k: int
-    """Neighbours for which recall and latency were measured."""
-    min_recall: float
-    """What was asked for."""
-    recall: float
-    """Mean share of the k exact neighbours that are found; 1 for exact search."""
-    queries: int
-    """Held-out predictions on which it was measured."""
-    settings: ScannSettings | None
-    """Of ScaNN."""
-    latency_median_ms: float | None
-    """Of single searches on the machine that built it; None without queries."""
-    latency_p99_ms: float | None
-    vocabulary_sha256: str
-    embeddings_sha256: str
-    index_version: int = INDEX_VERSION
-
-    def to_json(self) -> str:
-        return canonical_json(dataclasses.asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str, *, where: Path) -> "IndexDescription":
-        """Raises `UserError` if `text` is not a description of this version."""
-        try:
-            fields: dict[str, Any] = json.loads(text)
-            if fields["index_version"] != INDEX_VERSION:
-                raise ValueError(f"version {fields['index_version']}, not {INDEX_VERSION}")
-            settings = fields.pop("settings")
-            return cls(**fields, settings=settings and ScannSettings(**settings))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(
-                f"{where} does not describe an index of this program ({error}): "
-                "run cosernn_tf.build_index again"
-            ) from error
-
-
-@dataclass(frozen=True)
-class TrackIndex:
-    """An opened index, searched in rows of the track vocabulary."""
-
-    description: IndexDescription
-    rows: np.ndarray
-    """(tracks,) int64 vocabulary row of each indexed vector, ascending."""
-    searcher: Searcher
-
-    def search(self, queries: np.ndarray, k: int) -> Neighbours:
-        """The `min(k, tracks)` best rows of the vocabulary for (n, dim) unit-norm queries."""
-        found = self.searcher.search(queries, k)
-        return Neighbours(self.rows[found.rows], found.scores)
 
 
 def build_index(
@@ -117,6 +56,7 @@ def build_index(
 ) -> IndexDescription:
     """Indexes the tracks that have an embedding and measures the index on `queries`.
 
+    In the directory of a run, as of all commands, the index belongs to the model that is there.
     ScaNN takes the cheapest settings that reach `min_recall`. If none does, the index falls back to
     exact search, with a warning.
 
@@ -169,6 +109,8 @@ def build_index(
         latency_p99_ms=p99,
         vocabulary_sha256=str(embeddings.description["vocabulary_sha256"]),
         embeddings_sha256=embeddings.sha256,
+        model_sha256=_model_sha256(output),
+        machine=describe_machine(("numpy", "scann", "tensorflow") if approximate else ("numpy",)),
     )
     with staged(output, marker=DESCRIPTION) as staging:
         np.save(staging / ROWS, rows)
@@ -186,11 +128,11 @@ def build_index(
 
 
 def open_index(path: Path, embeddings: TrackEmbeddings) -> TrackIndex:
-    """Opens the index of `embeddings`.
+    """Opens the index of `embeddings`, and of the model beside it.
 
     Raises:
-        UserError: There is none, it is damaged, it is of other embeddings, or it needs ScaNN and
-            that cannot be imported.
+        UserError: There is none, it is damaged, it is of other embeddings or was measured on
+            another model, or it needs ScaNN and that cannot be imported.
     """
     again = f"run cosernn_tf.build_index --run={path.parent.name}"
     if not (path / SUCCESS).is_file() or not (path / DESCRIPTION).is_file():
@@ -198,6 +140,7 @@ def open_index(path: Path, embeddings: TrackEmbeddings) -> TrackIndex:
     where = path / DESCRIPTION
     description = IndexDescription.from_json(where.read_text(encoding="utf-8"), where=where)
     _check_checksums(description, embeddings, where=where, again=again)
+    _check_model(description, path, again=again)
     try:
         rows = np.load(path / ROWS)
         searcher: Searcher = (
@@ -212,7 +155,7 @@ def open_index(path: Path, embeddings: TrackEmbeddings) -> TrackIndex:
             f"{path} is damaged ({len(rows)} rows, {searcher.size} vectors, "
             f"{description.tracks} in {DESCRIPTION}): {again}"
         )
-    return TrackIndex(description, rows, searcher)
+    return TrackIndex(description, rows, searcher, embeddings.vectors)
 
 
 class _NoQueriesError(UserError):
@@ -281,3 +224,27 @@ def _check_checksums(
                 f"{where} belongs to {what} than the workspace holds now: {again} (after "
                 "cosernn_tf.train --overwrite, if the run was trained on the former ones)"
             )
+
+
+def _model_sha256(path: Path) -> str | None:
+    """Of the model in the run that an index is part of; None if there is none."""
+    model = path.parent / MODEL_FILE
+    return file_sha256(model) if model.is_file() else None
+
+
+def _check_model(description: IndexDescription, path: Path, *, again: str) -> None:
+    found = _model_sha256(path)
+    if found is None:
+        return
+    if description.model_sha256 is None:
+        logging.warning(
+            "%s does not say which model it was measured on, so that its recall may be another "
+            "one's: %s",
+            path / DESCRIPTION,
+            again,
+        )
+    elif found != description.model_sha256:
+        raise UserError(
+            f"{path / DESCRIPTION} was measured on predictions of another model than "
+            f"{path.parent / MODEL_FILE} is now: {again}"
+        )

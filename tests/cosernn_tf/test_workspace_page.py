@@ -26,7 +26,7 @@ from cosernn_tf.evaluation.report import metrics_json
 from cosernn_tf.evaluation.run import evaluate_runs
 from cosernn_tf.evaluation.summary import summarize
 from cosernn_tf.models import base
-from cosernn_tf.retrieval import approximate, exact, index
+from cosernn_tf.retrieval import approximate, description, exact, index
 from cosernn_tf.training import checkpoints, summaries
 from cosernn_tf.workspace import Manifest, Workspace, open_sessions
 from cosernn_tf.workspace_page import TABLES, render
@@ -160,7 +160,7 @@ def section(title: str) -> str:
                 checkpoints.CHECKPOINTS,
                 Path(checkpoints.BEST_WEIGHTS).name,
                 summaries.TENSORBOARD,
-                index.DESCRIPTION,
+                description.DESCRIPTION,
                 index.ROWS,
                 exact.VECTORS,
                 approximate.ASSETS,

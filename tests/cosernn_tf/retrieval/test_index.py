@@ -1,5 +1,6 @@
 """Building and opening indexes: what is indexed, what is measured, what is refused."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -14,8 +15,11 @@ from cosernn_tf.features import normalize
 from cosernn_tf.retrieval import index as index_module
 from cosernn_tf.retrieval.approximate import ASSETS, ScannMissingError
 from cosernn_tf.retrieval.contract import Neighbours
+from cosernn_tf.retrieval.description import DESCRIPTION
 from cosernn_tf.retrieval.exact import VECTORS
-from cosernn_tf.retrieval.index import DESCRIPTION, ROWS, build_index, open_index
+from cosernn_tf.retrieval.index import ROWS, build_index, open_index
+from cosernn_tf.retrieval.track_index import TrackIndex
+from cosernn_tf.runs import MODEL_FILE
 from cosernn_tf.tracks import TrackEmbeddings
 from cosernn_tf.workspace import SUCCESS
 
@@ -61,7 +65,7 @@ def expected(embeddings: TrackEmbeddings, queries: np.ndarray, k: int) -> Neighb
     return Neighbours(rows, np.take_along_axis(scores, rows, axis=1))
 
 
-def share_found(index: index_module.TrackIndex, embeddings: TrackEmbeddings, queries, k) -> float:
+def share_found(index: TrackIndex, embeddings: TrackEmbeddings, queries, k) -> float:
     truth = expected(embeddings, queries, k).rows
     found = index.search(queries, k).rows
     pairs = zip(found.tolist(), truth.tolist(), strict=True)
@@ -245,6 +249,37 @@ def test_an_index_of_other_embeddings_or_of_another_vocabulary_is_refused(index_
             open_index(index_of_run, other)
 
 
+def test_an_index_measured_on_another_model_is_refused(embeddings, queries, tmp_path):
+    run = tmp_path / "runs" / "mine"
+    run.mkdir(parents=True)
+    (run / MODEL_FILE).write_bytes(b"weights")
+    built = build_index(embeddings, queries, run / "index")
+    assert built.model_sha256 == hashlib.sha256(b"weights").hexdigest()
+    assert built.machine is not None
+    assert {"cpu", "cores", "packages", "time"} <= set(built.machine)
+    assert open_index(run / "index", embeddings).description == built
+    (run / MODEL_FILE).write_bytes(b"other weights")
+    with pytest.raises(UserError, match=r"of another model than .*build_index --run=mine"):
+        open_index(run / "index", embeddings)
+
+
+def test_an_index_of_version_1_is_read_and_says_what_it_lacks(
+    index_of_run, embeddings, queries, caplog
+):
+    path = index_of_run / DESCRIPTION
+    fields = json.loads(path.read_text())
+    del fields["model_sha256"], fields["machine"]
+    path.write_text(json.dumps({**fields, "index_version": 1}))
+    np.save(index_of_run / VECTORS, embeddings.vectors[embeddings.vectors.any(axis=1)])
+    (index_of_run.parent / MODEL_FILE).write_bytes(b"weights")
+    index = open_index(index_of_run, embeddings)
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert "which model" in warning
+    assert "run cosernn_tf.build_index --run=mine" in warning
+    found, truth = index.search(queries, 20), expected(embeddings, queries, 20)
+    np.testing.assert_array_equal(found.rows, truth.rows)
+
+
 @pytest.mark.parametrize("missing", [SUCCESS, DESCRIPTION])
 def test_an_index_that_is_not_finished_is_refused(index_of_run, embeddings, missing):
     (index_of_run / missing).unlink()
@@ -271,7 +306,7 @@ def test_an_index_with_rows_lost_is_refused(index_of_run, embeddings):
 
 
 @pytest.mark.parametrize(
-    "change", [{"index_version": 2}, {"recal": 1.0}, {"settings": {"leaves": 3}}, None]
+    "change", [{"index_version": 3}, {"recal": 1.0}, {"settings": {"leaves": 3}}, None]
 )
 def test_a_description_of_another_program_is_refused(index_of_run, embeddings, change):
     path = index_of_run / DESCRIPTION
