@@ -13,6 +13,9 @@ from experiments.reporting.verdict import Standing, Verdict, headline_metrics, t
 _BUSY: Final = 1.5
 """Load a core that training alone does not reach."""
 
+_NAMED: Final = 6
+"""Runs that are named where many are left out."""
+
 
 def headline(verdict: Verdict) -> str:
     """What to deploy."""
@@ -152,7 +155,7 @@ def _how_sure(verdict: Verdict) -> str | None:
     if sure:
         text += f": of {len(tests)} tests of {quoted(verdict.model)} against the others "
         text += f"{len(sure)} have one, with {p_clause(max(sure))} at most"
-    return f"{text}; {noise} are within noise."
+    return f"{text}; {noise} {'is' if noise == 1 else 'are'} within noise."
 
 
 def _costs(verdict: Verdict, costs: Mapping[str, Cost]) -> list[str]:
@@ -232,10 +235,15 @@ def cautions(
         )
     if not_evaluated:
         found.append(
-            f"Trained, but not in this evaluation: {listed(list(not_evaluated))}. "
+            f"Trained, but not in this evaluation: {listed(_first_few(not_evaluated))}. "
             "python -m cosernn_tf.evaluate takes all finished runs."
         )
     return found
+
+
+def _first_few(names: Sequence[str]) -> list[str]:
+    more = len(names) - _NAMED
+    return [*names] if more < 2 else [*names[:_NAMED], f"{more} more"]
 
 
 def quoted(model: Model) -> str:

@@ -174,6 +174,15 @@ def test_what_limits_the_answer_is_said():
     assert quiet == []
 
 
+def test_of_many_runs_that_were_not_evaluated_some_are_named():
+    runs = [f"run{number}" for number in range(9)]
+    for number, named in ((7, "run5 and run6."), (8, "run5 and 2 more."), (9, "run5 and 3 more.")):
+        (said,) = cautions(
+            decide(planted({**BASE}), {}), {}, is_synthetic=False, not_evaluated=runs[:number]
+        )
+        assert f", {named} " in said
+
+
 @pytest.mark.parametrize(
     ("missing", "expected"),
     [
