@@ -173,11 +173,12 @@ def max_text(models: list[Model], metric: str, higher_is_better: bool) -> str:
 
 def _says_means(evaluated: Evaluated) -> str:
     comparison = evaluated.comparison
-    firsts = [
-        f"{listed([quoted(m) for m in comparison.best(metric)])} by {metric_title(metric)}"
-        for metric in headline_metrics(comparison)
-    ]
-    return f"The best mean has {listed(firsts)}."
+    by_first: dict[str, list[str]] = {}
+    for metric in headline_metrics(comparison):
+        firsts = listed([quoted(model) for model in comparison.best(metric)])
+        by_first.setdefault(firsts, []).append(metric_title(metric))
+    parts = [f"{firsts} by {listed(metrics)}" for firsts, metrics in by_first.items()]
+    return f"Best on average: {'; '.join(parts)}."
 
 
 def _with_interval(model: Model, metric: str) -> Estimate | None:
