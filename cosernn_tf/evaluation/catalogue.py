@@ -24,9 +24,10 @@ from cosernn_tf.evaluation.catalogue_metrics import (
     Part,
     catalogue_scores,
 )
-from cosernn_tf.evaluation.catalogue_search import QUERIES, Best, CatalogueSearch
+from cosernn_tf.evaluation.catalogue_search import Best, CatalogueSearch
 from cosernn_tf.evaluation.recommended import Popularity, Recommended
 from cosernn_tf.evaluation.threads import in_threads
+from cosernn_tf.retrieval.pruning import QUERIES
 from cosernn_tf.table import SessionTable
 
 NO_TRACK: Final = -1

@@ -1,5 +1,6 @@
 """Approximate search by ScaNN; the only module that imports it."""
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,19 @@ import numpy as np
 
 from cosernn_tf.errors import UserError
 from cosernn_tf.retrieval.contract import Neighbours
+from cosernn_tf.retrieval.pruning import cores
 
 ASSETS: Final = "scann"
 
-_DIMENSIONS_PER_BLOCK: Final = 2
+_DIMENSIONS_PER_BLOCK: Final = 1
+"""For each of which a code has 4 bits. With two, codes are half as long, but three times as many
+candidates have to be scored again, and of vectors without clusters more."""
 _ANISOTROPIC_QUANTIZATION_THRESHOLD: Final = 0.2
 _TRAINING_SAMPLE: Final = 250_000
-_QUERIES_PER_THREAD: Final = 64
+_PARALLEL_FROM: Final = 32
+"""Queries from which threads gain more than they cost."""
+_QUERIES_PER_THREAD: Final = 256
+"""At most: what they look at in common is in the cache."""
 
 
 class ScannMissingError(UserError):
@@ -44,20 +51,6 @@ class ScannSettings:
         )
 
 
-def settings_ladder(rows: int, *, partitioned: bool, k: int) -> list[ScannSettings]:
-    """Settings to try in turn until recall suffices, cheapest first."""
-    leaves = round(math.sqrt(rows)) if partitioned else 0
-    steps = (
-        ((0.05, 4), (0.1, 6), (0.2, 12), (0.4, 24), (0.7, 48))
-        if partitioned
-        else ((0.0, 3), (0.0, 6), (0.0, 12), (0.0, 24))
-    )
-    return [
-        ScannSettings(k, leaves, math.ceil(leaves * share), min(rows, factor * max(k, 100)))
-        for share, factor in steps
-    ]
-
-
 class ScannSearcher:
     """ScaNN over unit-norm vectors."""
 
@@ -67,7 +60,7 @@ class ScannSearcher:
 
     @classmethod
     def build(cls, vectors: np.ndarray, settings: ScannSettings) -> "ScannSearcher":
-        """Indexes (rows, dim) float32 `vectors`."""
+        """Indexes (rows, dim) float32 `vectors`; of the settings, only the leaves are for good."""
         builder = _scann().scann_ops_pybind.builder(vectors, settings.k, "dot_product")
         if settings.leaves:
             builder = builder.tree(
@@ -99,9 +92,14 @@ class ScannSearcher:
         rows, scores = self._search(queries, settings)
         # ScaNN fills up with row 0, score NaN, where the leaves searched hold fewer than k vectors.
         (short,) = np.nonzero(np.isnan(scores[:, -1]))
-        if len(short):
-            everywhere = ScannSettings(k, settings.leaves, settings.leaves, self.size)
-            rows[short], scores[short] = self._search(queries[short], everywhere)
+        while len(short):
+            settings = dataclasses.replace(
+                settings, leaves_to_search=min(settings.leaves, 4 * settings.leaves_to_search)
+            )
+            rows[short], scores[short] = self._search(queries[short], settings)
+            if settings.leaves_to_search == settings.leaves:
+                break
+            short = short[np.isnan(scores[short, -1])]
         return Neighbours(rows, scores)
 
     def _search(
@@ -115,9 +113,10 @@ class ScannSearcher:
             "pre_reorder_num_neighbors": settings.reorder,
             "leaves_to_search": settings.leaves_to_search or None,
         }
-        if len(queries) > _QUERIES_PER_THREAD:
+        if len(queries) >= _PARALLEL_FROM:
+            share = math.ceil(len(queries) / cores())
             found = self._searcher.search_batched_parallel(
-                queries, batch_size=_QUERIES_PER_THREAD, **options
+                queries, batch_size=min(_QUERIES_PER_THREAD, share), **options
             )
         else:
             found = self._searcher.search_batched(queries, **options)

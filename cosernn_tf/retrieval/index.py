@@ -4,6 +4,7 @@ A directory holds `index.json` (an `IndexDescription`), `rows.npy` (the vocabula
 indexed vector) and what the searcher of its kind saves.
 """
 
+import math
 import time
 from pathlib import Path
 from typing import Final
@@ -17,12 +18,13 @@ from cosernn_tf.provenance import describe_machine
 from cosernn_tf.retrieval.approximate import (
     ScannMissingError,
     ScannSearcher,
-    settings_ladder,
+    ScannSettings,
 )
-from cosernn_tf.retrieval.contract import Searcher, recall
+from cosernn_tf.retrieval.contract import Searcher
 from cosernn_tf.retrieval.description import DESCRIPTION, IndexDescription
 from cosernn_tf.retrieval.exact import ExactSearcher
 from cosernn_tf.retrieval.track_index import TrackIndex
+from cosernn_tf.retrieval.tuning import tune
 from cosernn_tf.runs import MODEL_FILE
 from cosernn_tf.staging import staged
 from cosernn_tf.tracks import TrackEmbeddings
@@ -42,7 +44,8 @@ _SCANN_FROM: Final = 20_000
 _PARTITIONED_FROM: Final = 100_000
 """Vectors from which choosing leaves is quicker than scoring the hash codes of all."""
 
-_TIMED_SEARCHES: Final = 200
+_TIMED_SECONDS: Final = 2.0
+"""That single searches are timed at most."""
 
 
 def build_index(
@@ -85,7 +88,7 @@ def build_index(
     queries = np.ascontiguousarray(queries, np.float32)
     k = min(k, len(rows))
 
-    exact = ExactSearcher(vectors)
+    exact = ExactSearcher.build(vectors)
     approximate, reached = None, 1.0
     if kind == SCANN or (kind == AUTO and len(rows) >= _SCANN_FROM):
         try:
@@ -144,7 +147,7 @@ def open_index(path: Path, embeddings: TrackEmbeddings) -> TrackIndex:
     try:
         rows = np.load(path / ROWS)
         searcher: Searcher = (
-            ExactSearcher.load(path)
+            ExactSearcher.load(path, description.tracks)
             if description.settings is None
             else ScannSearcher.load(path, description.settings)
         )
@@ -171,22 +174,17 @@ def _approximate(
             "there is no held-out prediction to measure ScaNN's recall with (the validation split "
             "has no session): sessionise a longer log, or use --index=exact"
         )
-    truth = exact.search(queries, k)
-    ladder = settings_ladder(len(vectors), partitioned=len(vectors) >= _PARTITIONED_FROM, k=k)
     logging.info("Building a ScaNN index of %d vectors", len(vectors))
-    built = ScannSearcher.build(vectors, ladder[0])
-    reached = 0.0
-    for settings in ladder:
-        searcher = built.with_settings(settings)
-        reached = recall(searcher.search(queries, k), truth)
-        logging.info("ScaNN with %s: recall@%d %.4f", settings, k, reached)
-        if reached >= min_recall:
-            return searcher, reached
+    leaves = round(math.sqrt(len(vectors))) if len(vectors) >= _PARTITIONED_FROM else 0
+    built = ScannSearcher.build(vectors, ScannSettings(k, leaves, leaves, k))
+    tuned = tune(built, queries, exact.search(queries, k), k=k, min_recall=min_recall)
+    if tuned.reached:
+        return tuned.searcher, tuned.recall
     logging.warning(
         "ScaNN reaches recall@%d %.4f, below --min_recall=%s, on %d held-out predictions. "
         "Falling back to exact search",
         k,
-        reached,
+        tuned.recall,
         min_recall,
         len(queries),
     )
@@ -199,8 +197,10 @@ def _latency_ms(
     """Median and 99th percentile of searches with one query."""
     if not len(queries):
         return None, None
-    seconds = []
-    for query in queries[:_TIMED_SEARCHES]:
+    seconds: list[float] = []
+    for query in queries:
+        if sum(seconds) > _TIMED_SECONDS:
+            break
         started = time.perf_counter()
         searcher.search(query[None], k)
         seconds.append(time.perf_counter() - started)

@@ -37,7 +37,7 @@ class AllowedTracks:
     def search(self, queries: np.ndarray, k: int) -> Neighbours:
         """The best of the allowed ones, exactly; the first call copies their vectors."""
         if self._searcher is None:
-            self._searcher = ExactSearcher(self._index.vectors[self._rows])
+            self._searcher = ExactSearcher.build(self._index.vectors[self._rows])
         found = self._searcher.search(queries, k)
         return Neighbours(self._rows[found.rows], found.scores)
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from cosernn_tf.evaluation import catalogue_search, metrics
-from cosernn_tf.evaluation.catalogue_search import QUERIES, CatalogueSearch
+from cosernn_tf.evaluation import metrics
+from cosernn_tf.evaluation.catalogue_search import CatalogueSearch
 from cosernn_tf.features import normalize
 from cosernn_tf.retrieval.exact import ExactSearcher
+from cosernn_tf.retrieval.pruning import COLUMNS, QUERIES
 
 BLOCK = 1024
 
@@ -83,11 +84,11 @@ def test_close_scores_are_told_apart_by_the_cosines_not_by_the_product():
 def test_it_agrees_with_the_searcher_of_an_index():
     vectors, queries = unit_vectors(2_500, 40), unit_vectors(2 * QUERIES, 40, seed=9)
     best = CatalogueSearch(vectors).best(queries, 50)
-    exact = ExactSearcher(vectors).search(queries, 50)
+    exact = ExactSearcher.build(vectors).search(queries, 50)
     np.testing.assert_allclose(best.scores[:, :50], exact.scores, atol=1e-6)
     assert (best.rows[:, :50] == exact.rows).mean() > 0.99
 
 
 def test_blas_takes_a_product_in_the_calling_thread():
     """OpenBLAS starts its threads from 262,144 multiplications on."""
-    assert QUERIES * catalogue_search._COLUMNS * 40 <= 65_536 * 4
+    assert QUERIES * COLUMNS * 40 <= 65_536 * 4

@@ -1,6 +1,5 @@
 """What only ScaNN has: leaves that are not searched, candidates that are not reordered."""
 
-import itertools
 import sys
 
 import numpy as np
@@ -10,7 +9,6 @@ from cosernn_tf.retrieval.approximate import (
     ScannMissingError,
     ScannSearcher,
     ScannSettings,
-    settings_ladder,
 )
 from cosernn_tf.retrieval.contract import recall
 
@@ -86,21 +84,6 @@ def test_effort_grows_with_k_beyond_what_was_measured():
     assert settings.for_k(250) == ScannSettings(250, 1_000, 125, 1_000)
     assert settings.for_k(9_999) == ScannSettings(9_999, 1_000, 1_000, 39_996)
     assert ScannSettings(1, 0, 0, 3).for_k(7) == ScannSettings(7, 0, 0, 21)
-
-
-@pytest.mark.parametrize("partitioned", [False, True])
-@pytest.mark.parametrize(("rows", "k"), [(150, 100), (90_000, 1), (1_000_000, 500)])
-def test_the_ladder_goes_up_and_stays_within_the_catalogue(rows, k, partitioned):
-    ladder = settings_ladder(rows, partitioned=partitioned, k=k)
-    assert {settings.k for settings in ladder} == {k}
-    assert {settings.leaves for settings in ladder} == {round(rows**0.5) if partitioned else 0}
-    for lower, higher in itertools.pairwise(ladder):
-        assert lower.reorder < higher.reorder or lower.reorder == rows
-        assert lower.leaves_to_search < higher.leaves_to_search or not partitioned
-    for settings in ladder:
-        assert k <= settings.reorder <= rows
-        assert settings.leaves_to_search <= settings.leaves
-        assert settings.leaves_to_search >= 1 or not partitioned
 
 
 def test_scann_that_cannot_be_imported_says_which_versions_fit(monkeypatch, vectors):

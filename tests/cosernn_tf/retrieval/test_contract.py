@@ -23,8 +23,8 @@ def partitioned(vectors: np.ndarray) -> Searcher:
     return ScannSearcher.build(vectors, ScannSettings(5, LEAVES, LEAVES, reorder=len(vectors)))
 
 
-def load_exact(directory: Path, _: Searcher) -> Searcher:
-    return ExactSearcher.load(directory)
+def load_exact(directory: Path, saved: Searcher) -> Searcher:
+    return ExactSearcher.load(directory, saved.size)
 
 
 def load_scann(directory: Path, saved: Searcher) -> Searcher:
@@ -35,7 +35,9 @@ def load_scann(directory: Path, saved: Searcher) -> Searcher:
 Build = Callable[[np.ndarray], Searcher]
 
 
-@pytest.fixture(params=[ExactSearcher, hashed, partitioned], ids=["exact", "hashed", "leaves"])
+@pytest.fixture(
+    params=[ExactSearcher.build, hashed, partitioned], ids=["exact", "hashed", "leaves"]
+)
 def build(request) -> Build:
     return request.param
 
@@ -85,7 +87,7 @@ def test_no_query_gives_no_answer(build, rng):
 
 
 @pytest.mark.parametrize(
-    ("build", "load"), [(ExactSearcher, load_exact), (partitioned, load_scann)]
+    ("build", "load"), [(ExactSearcher.build, load_exact), (partitioned, load_scann)]
 )
 def test_saved_moved_and_loaded_answers_the_same(build, load, rng, tmp_path):
     vectors, queries = eighths(rng, 333), eighths(rng, 8)
@@ -99,7 +101,7 @@ def test_saved_moved_and_loaded_answers_the_same(build, load, rng, tmp_path):
 
 
 @pytest.mark.parametrize("rows", [1, 2, 15])
-@pytest.mark.parametrize("build", [ExactSearcher, hashed], ids=["exact", "hashed"])
+@pytest.mark.parametrize("build", [ExactSearcher.build, hashed], ids=["exact", "hashed"])
 def test_a_handful_of_vectors(build, rng, rows):
     vectors, queries = eighths(rng, rows), eighths(rng, 3)
     assert_same(build(vectors).search(queries, 100), brute_force(vectors, queries, rows))

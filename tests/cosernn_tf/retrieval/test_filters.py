@@ -42,7 +42,7 @@ def vectors() -> np.ndarray:
     return vectors
 
 
-@pytest.fixture(scope="module", params=[ExactSearcher, everything], ids=["exact", "scann"])
+@pytest.fixture(scope="module", params=[ExactSearcher.build, everything], ids=["exact", "scann"])
 def index(request, vectors) -> TrackIndex:
     return open_index(vectors, request.param)
 
@@ -163,7 +163,7 @@ def test_little_is_asked_for_where_filters_bar_little():
     """Heard tracks are many, and few of them near: the answer is not paid for by their number."""
     rng = np.random.default_rng(4)
     vectors = unit_vectors(rng, 20_000)
-    searcher = ExactSearcher(vectors)
+    searcher = ExactSearcher.build(vectors)
     asked = []
 
     def search(queries: np.ndarray, k: int) -> Neighbours:

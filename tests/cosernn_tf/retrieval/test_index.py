@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -127,7 +128,7 @@ def test_scann_that_never_reaches_the_recall_gives_way_to_exact_search(
     built = build_index(hopeless, queries, tmp_path / "index", kind=kind)
     assert (built.kind, built.settings, built.recall) == ("exact", None, 1.0)
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert "recall@100 0.4" in warning
+    assert re.search(r"recall@100 0\.[0-8]", warning)
     assert "below --min_recall=0.98" in warning
     assert "exact search" in warning
     index = open_index(tmp_path / "index", hopeless)
