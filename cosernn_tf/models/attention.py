@@ -1,7 +1,7 @@
 """Attention over a user's earlier sessions: the layers of `encore`."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import keras
@@ -9,7 +9,9 @@ import tensorflow as tf
 from keras import ops
 
 from cosernn_tf.models import packing as packings
+from cosernn_tf.models import stepping
 from cosernn_tf.models.layers import PACKAGE, Float32Layer, unit_norm
+from cosernn_tf.models.stepping import Part
 
 RECENT: Final = 8
 """Latest sessions that heads can tell apart by nothing but their place."""
@@ -22,7 +24,19 @@ _NOT_ATTENDED = -1e9
 class Previous(keras.layers.Layer):
     """What the session before had; zero for the first. Shape: `(batch, sessions, dim)`."""
 
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self._dim = input_shape[-1]
+
+    def carries(self) -> Mapping[str, Part]:
+        """What the session had."""
+        return {"value": Part((self._dim,))}
+
     def call(self, inputs: Any) -> Any:
+        carried = stepping.current()
+        if carried is not None:
+            (before,) = carried.take(self)
+            carried.leave(self, [inputs[:, 0]])
+            return tf.cast(before, inputs.dtype)[:, None]
         sequences = packings.in_sequence(inputs)
         return packings.as_called(ops.pad(sequences[:, :-1], [[0, 0], [1, 0], [0, 0]]))
 
@@ -80,24 +94,74 @@ class SessionAttention(Float32Layer):
         self.heads = heads
         self.memory = memory
 
-    def build(self, _: Any) -> None:
+    def build(self, input_shape: Sequence[Any]) -> None:
+        self._key_dim, self._value_dim = input_shape[1][-1], input_shape[3][-1]
         self.decay = self.add_weight(shape=(2 * self.heads,), initializer="zeros", name="decay")
         self.recent = self.add_weight(
             shape=(self.heads, RECENT), initializer="zeros", name="recent"
         )
 
-    def call(self, inputs: Sequence[Any]) -> Any:
-        queries, keys, decay, values, seconds = map(packings.in_sequence, inputs)
-        queries, keys = self._by_head(queries), self._by_head(keys)
-        logits = tf.matmul(queries, keys, transpose_b=True) / math.sqrt(queries.shape[-1])
+    def carries(self) -> Mapping[str, Part]:
+        """Of the `memory` latest sessions, the oldest first: key, value, and the seconds since."""
+        return {
+            "keys": Part((self.memory, self._key_dim)),
+            "values": Part((self.memory, self._value_dim)),
+            "seconds": Part((self.memory,), "float64"),
+        }
 
+    def call(self, inputs: Sequence[Any]) -> Any:
+        carried = stepping.current()
+        if carried is not None:
+            return self._one_step(carried, inputs)
+        queries, keys, decay, values, seconds = map(packings.in_sequence, inputs)
         steps = tf.range(tf.shape(values)[1])
         sessions = steps[:, None] - steps[None, :]
-        end = tf.cumsum(seconds / _HOUR, axis=1)
-        start = tf.cumsum(seconds / _HOUR, axis=1, exclusive=True)
-        hours = end[:, :, None] - start[:, None, :]
+        # Of a year in float32 an hour is lost where a recent gap is the difference of two sums.
+        end = tf.cumsum(tf.cast(seconds, tf.float64), axis=1)
+        start = end - tf.cast(seconds, tf.float64)
+        between = end[:, :, None] - start[:, None, :]
+        means = self._means(queries, keys, decay, values, seconds=between, sessions=sessions)
+        return packings.as_called(means)
+
+    def _one_step(self, carried: stepping.Carried, inputs: Sequence[Any]) -> Any:
+        queries, key, decay, value, gap = inputs
+        keys, values, seconds = carried.take(self)
+        keys = tf.concat([keys[:, 1:], key], axis=1)
+        values = tf.concat([values[:, 1:], value], axis=1)
+        seconds = tf.pad(seconds[:, 1:], [[0, 0], [0, 1]]) + tf.cast(gap, tf.float64)
+        carried.leave(self, [keys, values, seconds])
+        sessions = tf.range(self.memory)[::-1][None, :]
+        return self._means(
+            queries, keys, decay, values, seconds=seconds[:, None], sessions=sessions
+        )
+
+    def _means(
+        self,
+        queries: tf.Tensor,
+        keys: tf.Tensor,
+        decay: tf.Tensor,
+        values: tf.Tensor,
+        *,
+        seconds: tf.Tensor,
+        sessions: tf.Tensor,
+    ) -> tf.Tensor:
+        """Of n sessions that look at m.
+
+        Args:
+            queries: `(batch, n, heads * K)`.
+            keys: `(batch, m, heads * K)`.
+            decay: `(batch, n, 2 * heads)`.
+            values: `(batch, m, values)`.
+            seconds: From before each of the m to each of the n, `(batch, n, m)`.
+            sessions: From each of the m to each of the n, `(n, m)`.
+
+        Returns:
+            `(batch, n, heads, values)`.
+        """
+        queries, keys = self._by_head(queries), self._by_head(keys)
+        logits = tf.matmul(queries, keys, transpose_b=True) / math.sqrt(queries.shape[-1])
         by_time, by_order = tf.split(self._by_head(self.decay + decay), 2, axis=-1)
-        logits -= by_time * _log_lag(hours)[:, None]
+        logits -= by_time * _log_lag(tf.cast(seconds / _HOUR, tf.float32))[:, None]
         logits -= by_order * _log_lag(tf.cast(sessions, tf.float32))
         # A row that is out of range is zero.
         is_recent = tf.one_hot(sessions, RECENT)
@@ -107,8 +171,7 @@ class SessionAttention(Float32Layer):
         attended = ((sessions >= 0) & (sessions < self.memory))[None] & has_value[:, None, :]
         weights = tf.nn.softmax(tf.where(attended[:, None], logits, _NOT_ATTENDED))
         weights *= tf.cast(attended, tf.float32)[:, None]
-        means = tf.matmul(weights, values[:, None])
-        return packings.as_called(tf.transpose(means, [0, 2, 1, 3]))
+        return tf.transpose(tf.matmul(weights, values[:, None]), [0, 2, 1, 3])
 
     def _by_head(self, vectors: tf.Tensor) -> tf.Tensor:
         """`(batch, sessions, heads * dim)` to `(batch, heads, sessions, dim)`."""

@@ -7,14 +7,16 @@ only, and the rest is one matrix product over all rows, forward and backward.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from cosernn_tf.models import packing as packings
+from cosernn_tf.models import stepping
 from cosernn_tf.models.packing import Packing
+from cosernn_tf.models.stepping import Part
 
 
 class PackedRNN(keras.layers.RNN):
@@ -38,6 +40,9 @@ class PackedRNN(keras.layers.RNN):
             raise ValueError(
                 f"{type(self).__name__} takes no mask: pad on the right, and ignore the outputs"
             )
+        carried = stepping.current()
+        if carried is not None:
+            return self._one_step(carried, sequences, initial_state)
         packing = packings.current()
         # A graph that is to run anywhere asks for no cuDNN (`portable`).
         if has_gpu() and getattr(self, "use_cudnn", True):
@@ -52,6 +57,21 @@ class PackedRNN(keras.layers.RNN):
         rows = tf.reshape(_swapped(sequences), [-1, sequences.shape[2]])
         outputs = self._over_rows(Packing.of_padded(batch, steps), rows, initial_state)
         return _swapped(tf.reshape(outputs, [steps, batch, outputs.shape[1]]))
+
+    def carries(self) -> Mapping[str, Part]:
+        """The state of the cell: h and, of an LSTM, c."""
+        sizes = self.cell.state_size
+        sizes = sizes if isinstance(sizes, list | tuple) else [sizes]
+        return {name: Part((size,)) for name, size in zip("hc", sizes, strict=False)}
+
+    def _one_step(
+        self, carried: stepping.Carried, sequences: tf.Tensor, first: Sequence[tf.Tensor]
+    ) -> tf.Tensor:
+        """Of (batch, 1, dim). A single step needs neither a loop nor a gradient of our own."""
+        states = [tf.cast(s, self.compute_dtype) for s in carried.take(self, first)]
+        output, states = self.cell(sequences[:, 0], states)
+        carried.leave(self, states if isinstance(states, list | tuple) else [states])
+        return output[:, None]
 
     def rows(self, packing: Packing, rows: tf.Tensor, *tensors: tf.Tensor) -> tuple[tf.Tensor, Any]:
         """Outputs (N, units) and their gradient, for `tf.custom_gradient`.

@@ -1,0 +1,1 @@
+"""Recommendations just in time (§7): what is kept of a user is carried from session to session."""
