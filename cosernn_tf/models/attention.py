@@ -24,7 +24,7 @@ _NOT_ATTENDED = -1e9
 class Previous(keras.layers.Layer):
     """What the session before had; zero for the first. Shape: `(batch, sessions, dim)`."""
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         self._dim = input_shape[-1]
 
     def carries(self) -> Mapping[str, Part]:

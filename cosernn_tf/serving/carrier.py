@@ -11,7 +11,7 @@ from cosernn_tf.features import SessionEmbeddings, embed_sessions
 from cosernn_tf.models.stepping import SESSIONS
 from cosernn_tf.schema import MODEL_INPUTS
 from cosernn_tf.serving import user_state
-from cosernn_tf.serving.step_model import Prediction, StepModel
+from cosernn_tf.serving.step_model import Outputs, StepModel
 from cosernn_tf.table import SessionTable
 
 USERS_PER_STEP: Final = 4096
@@ -72,7 +72,7 @@ class Carrier:
         """(users,) records without a past."""
         return np.zeros(users, self.dtype)
 
-    def predict(self, records: np.ndarray, users: np.ndarray, starts: Starts) -> Prediction:
+    def predict(self, records: np.ndarray, users: np.ndarray, starts: Starts) -> Outputs:
         """Of the next session of each; the records stay as they are.
 
         Args:
@@ -85,7 +85,7 @@ class Carrier:
             for rows in _blocks(len(records))
         ]
         attention = [part.attention for part in parts if part.attention is not None]
-        return Prediction(
+        return Outputs(
             np.concatenate([part.embeddings for part in parts]),
             np.concatenate(attention) if attention else None,
         )
@@ -98,12 +98,16 @@ class Carrier:
         ]
         return {name: np.concatenate([part[name] for part in parts]) for name in self.model.state}
 
+    def state_in(self, records: np.ndarray) -> State:
+        """The state of the model in (n,) records: views of them."""
+        return {name: records[name] for name in self.model.state}
+
     def closed(self, records: np.ndarray, state: State, contents: Contents) -> np.ndarray:
         """The records after that session.
 
         Args:
             records: (n,) before it.
-            state: As `stepped` gave it, or (n,) records that have it.
+            state: As `stepped` gave it.
             contents: Of the sessions.
         """
         after = records.copy()
@@ -135,12 +139,12 @@ class Carrier:
                 values = user_state.long_term(records)
             elif spec.name == "current_stream_source":
                 values = starts.stream_source
-            elif spec.name in self.dtype.fields:  # of the last session, or of the user
+            elif spec.name in (self.dtype.names or ()):  # of the last session, or of the user
                 values = records[spec.name]
             else:
                 values = getattr(starts, spec.name)
             inputs[spec.name] = np.ascontiguousarray(values, spec.dtype)
-        return inputs, {name: records[name] for name in self.model.state}
+        return inputs, dict(self.state_in(records))
 
 
 def _blocks(length: int) -> list[slice]:

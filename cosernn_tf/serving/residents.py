@@ -8,12 +8,12 @@ import numpy as np
 
 from cosernn_tf.serving.listens import Listen
 from cosernn_tf.serving.settle import Past
+from cosernn_tf.serving.user_state import NOTHING_HEARD
 
 NOBODY: Final = 0
 """Row of users that are not known: they have no past."""
 
 _FIRST_ROWS: Final = 256
-_NONE: Final = np.zeros(0, np.int32)
 
 
 class Residents:
@@ -23,7 +23,7 @@ class Residents:
         self._closed = np.zeros(min(_FIRST_ROWS, max_users + 1), dtype)
         self._current = self._closed.copy()
         self._open: list[tuple[Listen, ...]] = [()] * len(self._closed)
-        self._heard = [_NONE] * len(self._closed)
+        self._heard = [NOTHING_HEARD] * len(self._closed)
         self._row_of: OrderedDict[str, int] = OrderedDict()
         self.max_users = max_users
 
@@ -94,4 +94,4 @@ class Residents:
                 setattr(self, name, larger)
             added = size - len(self._open)
             self._open += [()] * added
-            self._heard += [_NONE] * added
+            self._heard += [NOTHING_HEARD] * added

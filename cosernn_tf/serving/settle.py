@@ -67,7 +67,7 @@ class Settler:
     def __init__(self, carrier: Carrier, catalogue: Catalogue, *, gap_seconds: int) -> None:
         self._carrier = carrier
         self._catalogue = catalogue
-        self._gap = gap_seconds
+        self.gap_seconds = gap_seconds
 
     def __call__(
         self, users: np.ndarray, past: Past, listens: Sequence[Sequence[Listen]]
@@ -90,7 +90,7 @@ class Settler:
             user_id=users,
             user_age=np.full(len(users), AGE_UNKNOWN),
             previous_end=np.where(closed[SESSIONS] > 0, closed["end"], NULL),
-            gap_seconds=self._gap,
+            gap_seconds=self.gap_seconds,
         )
         rows = self._catalogue.track_rows(cols.tracks)
         starts, contents = self._described(cols, found, skipped, rows)
@@ -107,7 +107,7 @@ class Settler:
             sessions = first[active] + number
             before = closed[active]
             # The state after the open session is that of its start: only another start changes it.
-            state = current[active]
+            state = self._carrier.state_in(current[active])
             again = steps_again[active] if number == 0 else np.ones(len(active), bool)
             if again.any():
                 (these,) = np.nonzero(again)
@@ -147,7 +147,7 @@ class Settler:
             & ~skipped[last]
         )
         half = listens.timestamp[last] - (-duration // 2_000)
-        earliest = np.maximum(end + self._gap, np.where(by_next, half, 0))
+        earliest = np.maximum(end + self.gap_seconds, np.where(by_next, half, 0))
         contents = Contents(
             embed_sessions(table, self._catalogue.embeddings(rows)),
             table.num_tracks,

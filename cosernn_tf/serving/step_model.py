@@ -18,7 +18,7 @@ AFTER: Final = "_after"
 
 
 @dataclass(frozen=True)
-class Prediction:
+class Outputs:
     """Of n sessions."""
 
     embeddings: np.ndarray
@@ -73,7 +73,7 @@ class StepModel:
         def called(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
             return step(model, dict(zip(self._names, tensors, strict=True)))
 
-        def outputs(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        def without_state(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
             found = called(*tensors)
             return {name: found[name] for name in found if not name.endswith(AFTER)}
 
@@ -81,11 +81,11 @@ class StepModel:
         self._dtypes = [spec.dtype.as_numpy_dtype for spec in specs]
         # What of the graph makes the state is left out where nobody asks for it.
         self._step = tf.function(called, input_signature=specs).get_concrete_function()
-        self._predict = tf.function(outputs, input_signature=specs).get_concrete_function()
+        self._predict = tf.function(without_state, input_signature=specs).get_concrete_function()
 
     def __call__(
         self, inputs: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray]
-    ) -> tuple[Prediction, dict[str, np.ndarray]]:
+    ) -> tuple[Outputs, dict[str, np.ndarray]]:
         """The predictions for n users' next sessions, and the state after them.
 
         Args:
@@ -93,13 +93,11 @@ class StepModel:
             state: Of the users, (n, ...) each, as `state` has it.
         """
         found = self._step(*self._tensors(inputs, state))
-        return _prediction(found), {name: found[f"{name}{AFTER}"].numpy() for name in self.state}
+        return _outputs(found), {name: found[f"{name}{AFTER}"].numpy() for name in self.state}
 
-    def predict(
-        self, inputs: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray]
-    ) -> Prediction:
+    def predict(self, inputs: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray]) -> Outputs:
         """The same without the state."""
-        return _prediction(self._predict(*self._tensors(inputs, state)))
+        return _outputs(self._predict(*self._tensors(inputs, state)))
 
     def _tensors(
         self, inputs: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray]
@@ -113,8 +111,6 @@ class StepModel:
         ]
 
 
-def _prediction(found: Mapping[str, Any]) -> Prediction:
+def _outputs(found: Mapping[str, Any]) -> Outputs:
     attention = found.get(ATTENTION)
-    return Prediction(
-        found[PREDICTION].numpy(), None if attention is None else attention.numpy()
-    )
+    return Outputs(found[PREDICTION].numpy(), None if attention is None else attention.numpy())

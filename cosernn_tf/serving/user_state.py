@@ -21,6 +21,7 @@ VERSION: Final = 1
 _LAST_EMBEDDINGS: Final = ("last_played", "last_skipped", "last_all")
 _HEADER: Final = np.dtype([("version", "<u4"), ("layout", "<u4"), ("heard", "<u4")])
 _HEARD: Final = np.dtype("<i4")
+NOTHING_HEARD: Final = np.zeros(0, _HEARD)
 
 
 def record_type(state: Mapping[str, Part]) -> np.dtype:
@@ -77,8 +78,8 @@ def from_bytes(data: bytes, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
             record = np.frombuffer(data, dtype, 1, _HEADER.itemsize)[0]
             return record, np.frombuffer(data, _HEARD, heard, size)
     raise UserError(
-        "the store has a state of a user that is damaged, or of another model or release: empty the "
-        "store of states, so that they are made again"
+        "the store has a state of a user that is damaged, or of another model or release: empty "
+        "the store of states, so that they are made again"
     )
 
 

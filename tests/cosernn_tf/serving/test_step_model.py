@@ -7,7 +7,7 @@ from cosernn_tf.features import embed_sessions
 from cosernn_tf.models.encore import MEMORY
 from cosernn_tf.prediction import Predictor
 from cosernn_tf.schema import MODEL_INPUTS, Per
-from cosernn_tf.serving.step_model import Prediction, StepModel
+from cosernn_tf.serving.step_model import Outputs, StepModel
 from cosernn_tf.table import SessionTable
 from cosernn_tf.windows import SequenceData, sequence_data
 from tests.cosernn_tf.models.conftest import CASES, DEFAULTS, build, whole_users
@@ -81,7 +81,7 @@ def test_the_past_matters(default, table, data):
     fresh, later = (
         stepped.predict(inputs_at(data, users, rows + 1), state) for state in (zero, after)
     )
-    assert isinstance(fresh, Prediction)
+    assert isinstance(fresh, Outputs)
     assert np.abs(fresh.embeddings - later.embeddings).max() > 1e-3
 
 
