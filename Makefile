@@ -4,6 +4,7 @@
 # make flink-test   the sessionise job on a local Flink cluster (needs Java 17 and Maven)
 # make prism-test   the same on Beam's Prism (needs Go)
 # make chromium     Debian's Chromium, with which the tests look at the report's page (needs root)
+# make redis        Debian's Redis, with which the tests try the store that uses it (needs root)
 # make lock         after a change of setup.py: resolve and write requirements.lock again
 
 PYTHON ?= python3.11
@@ -17,7 +18,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 # Where it is allowed, a test of servers has a network of its own: nothing comes in, nothing goes out.
 ALONE = $(shell unshare --map-root-user --net true 2>/dev/null && echo unshare --map-root-user --net)
 
-.PHONY: quickstart test setup lint lock clean chromium flink-test prism-test
+.PHONY: quickstart test setup lint lock clean chromium redis flink-test prism-test
 
 setup: $(STAMP)
 
@@ -49,6 +50,10 @@ chromium:
 	command -v chromium > /dev/null || $(APT_INSTALL) chromium || \
 	  { apt-get update --quiet && $(APT_INSTALL) chromium; }
 
+redis:
+	command -v redis-server > /dev/null || $(APT_INSTALL) redis-server || \
+	  { apt-get update --quiet && $(APT_INSTALL) redis-server; }
+
 FLINK_JARS := build/flink/jars
 
 $(FLINK_JARS)/.fetched: tests/runners/pom.xml
@@ -72,7 +77,7 @@ prism-test: setup $(PRISM)
 lock: setup.py
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet setuptools wheel '.[dev,tuning]'
+	$(BIN)/python -m pip install --quiet setuptools wheel '.[dev,serve,tuning]'
 	$(BIN)/python -m pip freeze --exclude cosernn_tf --all | grep -v '^pip==' > requirements.lock
 
 clean:

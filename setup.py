@@ -20,7 +20,7 @@ setup(
     license="Apache-2.0",
     packages=find_packages(exclude=["tests", "tests.*", "benchmarks", "benchmarks.*"]),
     package_data={
-        "cosernn_tf": ["py.typed"],
+        "cosernn_tf": ["py.typed", "serving/page/*"],
         "experiments": ["*.flags", "*/*.flags", "reporting/templates/*"],
     },
     # ScaNN's wheels are built for one TensorFlow and few Pythons: these ranges are what was tested.
@@ -55,6 +55,19 @@ setup(
             "pytest-xdist>=3.8,<4",
             "pytrec-eval-terrier>=0.5.8,<0.6",
             "ruff",
+            "schemathesis>=4.32,<5",
+        ],
+        "serve": [
+            "fastapi>=0.163,<1",
+            "fastapi-offline>=1.7,<2",  # Swagger UI's files, for /docs without a network
+            "httptools>=0.8",
+            "orjson>=3.11",
+            "prometheus-client>=0.24",
+            "pydantic>=2.12,<3",
+            "redis>=7",
+            "starlette>=1.0,<2",
+            "uvicorn>=0.40",
+            "uvloop>=0.22",
         ],
         "tuning": ["optuna>=5.0,<6"],
     },
@@ -69,6 +82,7 @@ setup(
             "cosernn-evaluate = cosernn_tf.evaluate:entry_point",
             "cosernn-build-index = cosernn_tf.build_index:entry_point",
             "cosernn-recommend = cosernn_tf.recommend:entry_point",
+            "cosernn-serve = cosernn_tf.serve:entry_point",
             "cosernn-worker = beam_pipelines.worker:entry_point",
         ]
     },

@@ -79,6 +79,11 @@ class Workspace:
         """The page of `experiments.report`."""
         return self.root / "report"
 
+    @property
+    def serving(self) -> Path:
+        """Listens and states of users, by `cosernn_tf.serve`."""
+        return self.root / "serving"
+
     def tuning(self, study: str) -> Path:
         """A study, made by `experiments.tune`."""
         return self.root / "tuning" / study

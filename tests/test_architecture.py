@@ -159,6 +159,15 @@ def test_scann_is_imported_in_one_module():
     assert importers("scann") == {"cosernn_tf.retrieval.approximate"}
 
 
+def test_what_serves_over_http_is_imported_where_it_is_served():
+    """The rest of the library works without the extra `serve`."""
+    for package in ("fastapi", "starlette", "pydantic", "uvicorn", "uvloop", "prometheus_client"):
+        users = importers(package)
+        assert [name for name in users if not is_within(name, ("cosernn_tf.serving.http",))] == []
+    assert importers("redis") == {"cosernn_tf.serving.redis_store"}
+    assert importers("fastapi")
+
+
 def test_the_pipelines_draw_in_one_module():
     users = [name for name in importers("matplotlib") if is_within(name, ("beam_pipelines",))]
     assert users == ["beam_pipelines.inspection.plots"]

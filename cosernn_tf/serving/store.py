@@ -41,6 +41,10 @@ class UserUpdate:
     """New ones that are no part of the state: never among the open listens."""
 
 
+class StoreError(Exception):
+    """A store did not give or take something; of a `commit`, all or nothing is stored."""
+
+
 class StateStore(Protocol):
     """States of one generation, and listens; used by one thread at a time."""
 

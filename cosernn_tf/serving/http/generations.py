@@ -1,0 +1,168 @@
+"""Which model answers: opened in the background, and exchanged without a failed request."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import orjson
+import pyarrow as pa
+from absl import logging
+
+from cosernn_tf.dataset import read_shards
+from cosernn_tf.serving.http.config import ServeConfig
+from cosernn_tf.serving.http.metrics import Metrics
+from cosernn_tf.serving.http.requests import MAX_USERS
+from cosernn_tf.serving.http.worker import UnavailableError, Worker
+from cosernn_tf.serving.map import map_of_tracks
+from cosernn_tf.serving.recommender import Recommender, generation_of
+
+_LOADING_SECONDS = 5
+"""After which to ask again while the first model loads."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A model that answers, and what does not change while it does."""
+
+    run: str
+    name: str
+    """Of what its states belong to, `recommender.generation_of`."""
+    map: bytes
+    """The answer of `/v1/map`."""
+    users: tuple[str, ...]
+    """A few of the log, for the page."""
+    knows_track: Callable[[str], bool]
+
+
+class Generations:
+    """The worker, once there is one, and the generation that it answers with."""
+
+    def __init__(
+        self, open_recommender: Callable[[], Recommender], config: ServeConfig, metrics: Metrics
+    ) -> None:
+        self._open = open_recommender
+        self._config = config
+        self._metrics = metrics
+        self._worker: Worker | None = None
+        self._current: Generation | None = None
+        self._exchanging = asyncio.Lock()
+
+    @property
+    def worker(self) -> Worker:
+        """Who answers.
+
+        Raises:
+            UnavailableError: Nobody yet.
+        """
+        if self._worker is None:
+            raise _loading()
+        return self._worker
+
+    @property
+    def current(self) -> Generation:
+        """See `worker`."""
+        if self._current is None:
+            raise _loading()
+        return self._current
+
+    @property
+    def is_ready(self) -> bool:
+        return self._current is not None
+
+    async def start(self) -> None:
+        """Opens the first model; until then nothing is answered.
+
+        Raises:
+            UserError: It cannot be opened.
+        """
+        start = time.monotonic()
+        recommender = await asyncio.to_thread(self._prepared)
+        current = await asyncio.to_thread(_described, recommender)
+        limits = self._config.limits
+        self._worker = Worker(
+            recommender, batch=limits.batch, waiting=limits.waiting, metrics=self._metrics
+        )
+        self._answer_with(current, start)
+
+    async def reload(self) -> tuple[Generation, float]:
+        """Opens run and index again, and has them answer from the next batch on.
+
+        States of users are made of the session sequences while the model before answers and
+        observes. Stored listens since then are settled by the new one when their user is asked for:
+        of what was acknowledged, nothing has to be replayed or can be missed.
+
+        Returns:
+            What answers now, and the seconds that it took.
+
+        Raises:
+            UserError: They cannot be opened; the model before goes on.
+            UnavailableError: The first is not there yet, or another reload is under way.
+        """
+        worker = self.worker
+        if self._exchanging.locked():
+            raise UnavailableError("a reload is under way: wait for it", retry_after=10)
+        async with self._exchanging:
+            start = time.monotonic()
+            try:
+                recommender = await asyncio.to_thread(self._prepared)
+                current = await asyncio.to_thread(_described, recommender)
+                before = await worker.exchange(recommender)
+            except BaseException as error:
+                self._metrics.reloads.labels("failed").inc()
+                logging.error("The reload failed, the model before goes on: %s", error)
+                raise
+            self._metrics.reloads.labels("done").inc()
+            self._answer_with(current, start)
+            await asyncio.to_thread(before.store.close)
+            return current, time.monotonic() - start
+
+    def _prepared(self) -> Recommender:
+        recommender = self._open()
+        recommender.bootstrap()
+        return recommender
+
+    def _answer_with(self, current: Generation, start: float) -> None:
+        self._current = current
+        self._metrics.is_ready.set(1)
+        self._metrics.model.info({"run": current.run, "generation": current.name})
+        logging.info(
+            "Run %r answers, after %.1f s (generation %.12s)",
+            current.run,
+            time.monotonic() - start,
+            current.name,
+        )
+
+    async def close(self) -> None:
+        """Lets all that waits be answered."""
+        self._metrics.is_ready.set(0)
+        if self._worker is not None:
+            (await self._worker.close()).store.close()
+
+
+def _described(recommender: Recommender) -> Generation:
+    trained = recommender.run
+    found = map_of_tracks(trained.embeddings)
+    track_ids = trained.sessions.tracks["track_id"].take(pa.array(found.rows)).to_pylist()
+    content = {
+        "mean": found.mean.tolist(),
+        "components": found.components.tolist(),
+        "explained": found.explained,
+        "track_ids": track_ids,
+        "points": found.points.round(4).tolist(),
+    }
+    table = next(read_shards(trained.sessions))
+    return Generation(
+        run=trained.path.name,
+        name=generation_of(trained),
+        map=orjson.dumps(content),
+        users=tuple(user.decode() for user in table.user_id[:MAX_USERS]),
+        knows_track=recommender.knows_track,
+    )
+
+
+def _loading() -> UnavailableError:
+    return UnavailableError(
+        "the model is still being loaded: ask again in some seconds, or wait for /readyz",
+        retry_after=_LOADING_SECONDS,
+    )
