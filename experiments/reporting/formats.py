@@ -6,7 +6,7 @@ from typing import Final
 from experiments.reporting.document import Column, Estimate, Kind
 
 ABSENT: Final = "–"
-_LEAST_P: Final = 0.001
+LEAST_P: Final = 0.001
 _GAP: Final = "\N{NO-BREAK SPACE}"
 
 
@@ -51,12 +51,12 @@ def change(share: float, decimals: int = 1) -> str:
 
 
 def p_value(p: float) -> str:
-    return f"<{_GAP}{_LEAST_P:g}" if p < _LEAST_P else f"{p:.3f}"
+    return f"<{_GAP}{LEAST_P:g}" if p < LEAST_P else f"{p:.3f}"
 
 
 def p_clause(p: float) -> str:
     """As part of a sentence: p < 0.001, p = 0.012."""
-    sign = "" if p < _LEAST_P else f"={_GAP}"
+    sign = "" if p < LEAST_P else f"={_GAP}"
     return f"p{_GAP}{sign}{p_value(p)}"
 
 

@@ -77,6 +77,16 @@ class Inputs:
         return tuple(folder.name for folder in folders if is_finished(folder))
 
     @property
+    def seeds_in_tables(self) -> Mapping[str, int]:
+        """By row, the most seeds that a table has."""
+        found: dict[str, int] = {}
+        for table in self.tables.values():
+            for row in table.rows:
+                if row["seeds"]:
+                    found[row["row"]] = max(found.get(row["row"], 0), int(row["seeds"]))
+        return found
+
+    @property
     def is_synthetic(self) -> bool:
         """Whether the sessions are those of the embedded default log."""
         listens = self.sessions.manifest.options.get("listens") or []

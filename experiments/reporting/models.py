@@ -137,6 +137,19 @@ class Comparison:
             found = other.reversed if other is not None else None
         return found
 
+    def count_tests(self, first: str) -> int:
+        """Of a model against all others, oracles too: those that its correction is for."""
+        return sum(
+            name == first and difference.p is not None
+            for (name, _, _), difference in self.tested.items()
+        )
+
+    def least_p(self, first: str) -> float | None:
+        """The smallest that the resamples and the correction allow a model; None without them."""
+        if self.resamples is None:
+            return None
+        return min(1.0, self.count_tests(first) / (self.resamples + 1))
+
     def best(self, metric: Metric) -> tuple[Model, ...]:
         """The first of the deployable ones; ties are all first."""
         sign = 1.0 if metric.higher_is_better else -1.0
@@ -166,14 +179,19 @@ class Comparison:
                 return False
         return True
 
+    def betters(self, name: str, metric: Metric) -> tuple[Model, ...]:
+        """Deployable models that are measurably better, the best mean first."""
+        found = []
+        for other in self.deployable:
+            if other.name != name:
+                difference = self.difference(other.name, name, metric)
+                if difference is not None and difference.is_measurable and difference.gain > 0:
+                    found.append((-difference.gain, other))
+        return tuple(model for _, model in sorted(found, key=lambda pair: pair[0]))
+
     def is_beaten(self, name: str, metric: Metric) -> bool:
         """Whether any other deployable model is measurably better."""
-        found = (
-            self.difference(name, other.name, metric)
-            for other in self.deployable
-            if other.name != name
-        )
-        return any(d is not None and d.is_measurable and d.gain < 0 for d in found)
+        return bool(self.betters(name, metric))
 
 
 def comparison_of(

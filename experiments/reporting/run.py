@@ -12,6 +12,7 @@ from cosernn_tf.evaluation.clusters import Bootstrap
 from cosernn_tf.provenance import describe_machine, in_one_line
 from cosernn_tf.staging import staged
 from cosernn_tf.workspace import Workspace
+from experiments.reporting.cautions import cautions
 from experiments.reporting.costs import costs_of
 from experiments.reporting.document import Document, Missing, Section, Table
 from experiments.reporting.formats import counted
@@ -21,7 +22,7 @@ from experiments.reporting.latex import to_latex
 from experiments.reporting.models import Comparison, comparison_of, groups_of
 from experiments.reporting.palette import looks_of
 from experiments.reporting.report_data import Evaluated, ReportData
-from experiments.reporting.sections.answer import answer_section, scorecard
+from experiments.reporting.sections.answer import answer_section
 from experiments.reporting.sections.catalogue import best_at_retrieval, catalogue_section
 from experiments.reporting.sections.contexts import contexts_section
 from experiments.reporting.sections.definitions import definitions_section
@@ -30,11 +31,12 @@ from experiments.reporting.sections.log import log_section
 from experiments.reporting.sections.paper import paper_section
 from experiments.reporting.sections.provenance import provenance_section
 from experiments.reporting.sections.results import results_section
+from experiments.reporting.sections.scorecard import scorecard
 from experiments.reporting.sections.training import training_section
 from experiments.reporting.seeds import summarize_groups
 from experiments.reporting.text_tables import to_csv
 from experiments.reporting.verdict import decide
-from experiments.reporting.words import cautions, headline, reasons
+from experiments.reporting.words import headline, reasons
 
 PAGE: Final = "report.html"
 TABLES: Final = "tables"
@@ -151,6 +153,7 @@ def _document(data: ReportData, title: str) -> Document:
             evaluated.costs,
             is_synthetic=inputs.is_synthetic,
             not_evaluated=_not_evaluated(inputs, evaluated),
+            seeds_in_tables=inputs.seeds_in_tables,
         )
         sections += [answer_section(evaluated), results_section(evaluated)]
         contexts = contexts_section(data, evaluated)

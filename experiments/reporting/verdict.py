@@ -1,12 +1,12 @@
 """Which model to deploy: a rule that is stated.
 
-A model is beaten by a metric if another one is measurably better: the corrected p-value of their
-difference is below `models.LEVEL`. Recommended is the model that is beaten by the fewest metrics;
-of equals a heuristic, which costs nothing, if there is no sign that it is worse: by the metrics by
-which it is not beaten, its p-value against the best mean is not below the level even without the
+A model loses a metric if another one is measurably better by it: the corrected p-value of their
+difference is below `models.LEVEL`. Recommended is the model that loses the fewest metrics; of
+equals a heuristic, which costs nothing, if there is no sign that it is worse: by the metrics that
+it does not lose, its p-value against the best mean is not below the level even without the
 correction. Then comes that with the best mean of the most metrics, that with the best mean place,
 and that which trained for the shortest time. Oracles are no candidates. For a task, the same holds
-of its metrics alone, and what is recommended for all stays where it is not beaten by more of them.
+of its metrics alone, and what is recommended for all stays where it does not lose more of them.
 """
 
 import statistics
@@ -18,7 +18,6 @@ from typing import Final
 from cosernn_tf.evaluation.metrics import COSINE, Metric, ap, session_rr
 from cosernn_tf.evaluation.summary import Kind
 from experiments.reporting.costs import Cost
-from experiments.reporting.formats import listed
 from experiments.reporting.models import Comparison, Model
 
 _HEADLINES: Final = (COSINE, session_rr(50), session_rr(20), ap(100), ap(25))
@@ -26,6 +25,14 @@ _HEADLINES: Final = (COSINE, session_rr(50), session_rr(20), ap(100), ap(25))
 
 _OF_NO_TASK: Final = "the prediction itself (cosine)"
 _UNKNOWN_MINUTES: Final = float("inf")
+
+_DECIDED: Final = (
+    "what costs nothing, and shows no sign of being worse, goes first",
+    "it has the best mean of more metrics",
+    "its place by the means is better on average",
+    "it trained for a shorter time",
+)
+"""What a tie in the number of lost metrics is decided by, in the order of the rule."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,23 @@ class Standing:
 
 
 @dataclass(frozen=True)
+class Rivals:
+    """The best of a kind, metric by metric: what the recommended model is held against."""
+
+    title: str
+    by_metric: Mapping[Metric, Model]
+
+
+@dataclass(frozen=True)
+class Tie:
+    """Other models that lose as few metrics as the recommended one."""
+
+    others: tuple[Model, ...]
+    decided_by: str
+    """Why it comes before the next of them."""
+
+
+@dataclass(frozen=True)
 class Verdict:
     """All models that can be deployed, the recommended one first."""
 
@@ -89,35 +113,73 @@ class Verdict:
         return found
 
     @cached_property
-    def alternatives(self) -> list[tuple[Standing, str]]:
-        """What one would take instead, and what it is: what the recommended model is compared with.
-
-        Those that are recommended for a task, the best heuristic, and, of trained models, the best
-        one.
-        """
-        tasks: dict[str, list[str]] = {}
-        for task, standing in self.tasks.items():
-            tasks.setdefault(standing.model.name, []).append(task_title(task))
-        found = {
-            standing.model.name: (
-                standing,
-                f"recommended for {listed(tasks[standing.model.name])}",
-            )
+    def tie(self) -> Tie | None:
+        """None if all others lose more metrics."""
+        others = [
+            standing
             for standing in self.standings[1:]
-            if standing.model.name in tasks
-        }
-        kinds = {self.model.kind, *(standing.model.kind for standing, _ in found.values())}
-        if Kind.HEURISTIC not in kinds:
-            self._add(found, Kind.HEURISTIC, "the best heuristic")
-        if not any(standing.model.kind is Kind.RUN for standing, _ in found.values()):
-            other = "other " if self.model.kind is Kind.RUN else ""
-            self._add(found, Kind.RUN, f"the best {other}trained model")
-        return sorted(found.values(), key=lambda pair: pair[0].model.kind is not Kind.HEURISTIC)
+            if standing.count_unbeaten() == self.chosen.count_unbeaten()
+        ]
+        if not others:
+            return None
+        own, following = self.chosen.order()[1:], others[0].order()[1:]
+        decided = [why for why, a, b in zip(_DECIDED, own, following, strict=True) if a != b]
+        why = decided[0] if decided else "it comes first in Table 2"
+        return Tie(tuple(standing.model for standing in others), why)
 
-    def _add(self, found: dict[str, tuple[Standing, str]], kind: Kind, role: str) -> None:
-        best = next((s for s in self.standings[1:] if s.model.kind is kind), None)
-        if best is not None:
-            found[best.model.name] = (best, role)
+    def not_told_apart(self, task: str) -> list[Model]:
+        """Those that no metric of a task tells from the model that is recommended for it."""
+        name = self.tasks[task].model.name
+        found = []
+        for standing in self.standings:
+            differences = [
+                self.comparison.difference(name, standing.model.name, metric)
+                for metric in self.comparison.metrics
+                if metric.task == task
+            ]
+            tests = [difference for difference in differences if difference is not None]
+            if tests and not any(test.is_measurable for test in tests):
+                found.append(standing.model)
+        return found
+
+    @cached_property
+    def rivals(self) -> tuple[Rivals, ...]:
+        """The best heuristic, unless one is recommended, and the best trained model, if any."""
+        is_trained = self.model.kind is Kind.RUN
+        kinds = {Kind.HEURISTIC: "the best heuristic"} if is_trained else {}
+        kinds[Kind.RUN] = "the best other trained model" if is_trained else "the best trained model"
+        found = []
+        for kind, title in kinds.items():
+            best = {m: self._best_other(kind, m) for m in self.comparison.metrics}
+            known = {metric: model for metric, model in best.items() if model is not None}
+            if known:
+                found.append(Rivals(title, known))
+        return tuple(found)
+
+    def _best_other(self, kind: Kind, metric: Metric) -> Model | None:
+        """By its mean, whatever its place in the verdict; of equals that which stands first."""
+        sign = 1.0 if metric.higher_is_better else -1.0
+        known = [
+            (sign * mean, standing.model)
+            for standing in self.standings[1:]
+            if standing.model.kind is kind
+            and (mean := standing.model.means[metric.name]) is not None
+        ]
+        return max(known, key=lambda pair: pair[0])[1] if known else None
+
+    @cached_property
+    def alternatives(self) -> tuple[Model, ...]:
+        """What one would take instead, heuristics first.
+
+        Those that are recommended for a task, and the rivals by the most telling metrics.
+        """
+        found = {s.model.name: s.model for s in self.tasks.values() if s is not self.chosen}
+        for rivals in self.rivals:
+            for metric in headline_metrics(self.comparison):
+                if metric in rivals.by_metric:
+                    model = rivals.by_metric[metric]
+                    found.setdefault(model.name, model)
+        return tuple(sorted(found.values(), key=lambda model: model.kind is not Kind.HEURISTIC))
 
 
 def decide(comparison: Comparison, costs: Mapping[str, Cost]) -> Verdict:

@@ -1,20 +1,19 @@
 """The answer in sentences, each of which follows from the numbers."""
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Mapping
 
 from cosernn_tf.evaluation.metrics import Metric
 from cosernn_tf.evaluation.summary import Kind
 from experiments.reporting.costs import Cost
-from experiments.reporting.formats import change, counted, listed, p_clause
-from experiments.reporting.models import LEVEL, Comparison, Difference, Model
-from experiments.reporting.verdict import Standing, Verdict, headline_metrics, task_title
-
-_BUSY: Final = 1.5
-"""Load a core that training alone does not reach."""
-
-_NAMED: Final = 6
-"""Runs that are named where many are left out."""
+from experiments.reporting.formats import LEAST_P, change, counted, listed, p_clause, p_value
+from experiments.reporting.models import Comparison, Difference, Model
+from experiments.reporting.verdict import (
+    Rivals,
+    Standing,
+    Verdict,
+    headline_metrics,
+    task_title,
+)
 
 
 def headline(verdict: Verdict) -> str:
@@ -63,9 +62,9 @@ def _by_task(verdict: Verdict) -> str:
 def reasons(verdict: Verdict, costs: Mapping[str, Cost]) -> list[str]:
     """By how much, how sure, where it is not the best, and at what cost."""
     found = _if_one(verdict)
-    for rival, role in verdict.alternatives:
-        found.append(_against(verdict, rival.model, role))
+    found += [_against(verdict, rivals) for rivals in verdict.rivals]
     found += _where_beaten(verdict)
+    found += _not_told_apart(verdict)
     sure = _how_sure(verdict)
     if sure is not None:
         found.append(sure)
@@ -73,32 +72,48 @@ def reasons(verdict: Verdict, costs: Mapping[str, Cost]) -> list[str]:
 
 
 def _if_one(verdict: Verdict) -> list[str]:
-    """What to deploy where one model has to do for everything, and tasks have their own."""
-    chosen = verdict.chosen
-    if all(standing is chosen for standing in verdict.tasks.values()):
-        return []
-    return [
-        f"If one model has to do for all: {quoted(chosen.model)}. No other is measurably better by "
-        f"{_all_or_some(chosen, verdict.comparison)}, more than of any other model."
-        if chosen.count_unbeaten() > verdict.standings[1].count_unbeaten()
-        else f"If one model has to do for all: {quoted(chosen.model)}."
-    ]
+    """What to deploy where one model has to do for everything, and whether that is a tie."""
+    chosen, metrics = verdict.chosen, len(verdict.comparison.metrics)
+    found = []
+    if any(standing is not chosen for standing in verdict.tasks.values()):
+        found.append(f"If one model has to do for all: {quoted(chosen.model)}.")
+        if verdict.tie is None:
+            found.append(_loses(chosen, metrics) + ", any other more.")
+    if verdict.tie is not None:
+        others = verdict.tie.others
+        found += [
+            f"It is a tie: {listed([quoted(model) for model in others])} "
+            f"{'loses' if len(others) == 1 else 'lose'} as few metrics as {quoted(chosen.model)}, "
+            f"{metrics - len(chosen.unbeaten)} of {metrics}. {quoted(chosen.model)} goes first "
+            f"because {verdict.tie.decided_by}."
+        ]
+    return [" ".join(found)] if found else []
 
 
-def _against(verdict: Verdict, rival: Model, role: str) -> str:
+def _loses(standing: Standing, metrics: int) -> str:
+    return f"It loses {metrics - len(standing.unbeaten)} of {counted(metrics, 'metric')}"
+
+
+def _against(verdict: Verdict, rivals: Rivals) -> str:
+    """Against the best other model of each metric, which may be a different one each time."""
     comparison, chosen = verdict.comparison, verdict.model
+    metrics = [m for m in headline_metrics(comparison) if m in rivals.by_metric]
+    names = {rivals.by_metric[metric].name for metric in metrics}
     clauses: dict[str, list[str]] = {"better": [], "worse": [], "not told apart": []}
-    for metric in headline_metrics(comparison):
+    for metric in metrics:
+        rival = rivals.by_metric[metric]
         difference = comparison.difference(chosen.name, rival.name, metric)
         if difference is not None:
-            clauses[outcome(difference)].append(
-                f"{metric_title(metric)} ({relative_text(difference)})"
-            )
+            text = relative_text(difference)
+            if len(names) > 1:
+                text += f" against {quoted(rival)}"
+            clauses[outcome(difference)].append(f"{metric_title(metric)} ({text})")
     parts = [f"{word} by {listed(items)}" for word, items in clauses.items() if items]
-    subject = f"Against {quoted(rival)}, {role}, {quoted(chosen)} "
-    if not parts:
-        return f"{subject}was not tested."
-    return f"{subject}is {'; '.join(parts)}."
+    title = f"{rivals.title} of each metric,"
+    if len(names) == 1:
+        title = f"{quoted(comparison.by_name[names.pop()])}, {rivals.title} by these metrics,"
+    said = f"is {'; '.join(parts)}" if parts else "was not tested"
+    return f"Against {title} {quoted(chosen)} {said}."
 
 
 def outcome(difference: Difference) -> str:
@@ -122,128 +137,100 @@ def _where_beaten(verdict: Verdict) -> list[str]:
     for metric in comparison.metrics:
         if metric in chosen.unbeaten:
             continue
-        best = comparison.best(metric)[0]
+        best = comparison.betters(chosen.model.name, metric)[0]
         means = best.means[metric.name], chosen.model.means[metric.name]
         by_model.setdefault(best.name, []).append(
             f"{metric_title(metric)} ({means[0]:.4f} against {means[1]:.4f})"
         )
     return [
-        f"{quoted(comparison.by_name[name])} is better than it by {listed(where)}."
+        f"{quoted(comparison.by_name[name])} is measurably better than {quoted(chosen.model)} by "
+        f"{listed(where)}."
         for name, where in by_model.items()
     ]
 
 
+def _not_told_apart(verdict: Verdict) -> list[str]:
+    """By task, what might as well have been recommended as far as the tests tell."""
+    parts = [
+        f"{quoted(standing.model)} from {listed([quoted(model) for model in same])} for "
+        f"{task_title(task)}"
+        for task, standing in verdict.tasks.items()
+        if (same := verdict.not_told_apart(task))
+    ]
+    return [f"No metric of the task tells apart {'; '.join(parts)}."] if parts else []
+
+
 def _how_sure(verdict: Verdict) -> str | None:
     """On what "better" rests."""
-    comparison = verdict.comparison
+    comparison, name = verdict.comparison, verdict.model.name
     tests = [
         difference
         for model in comparison.deployable
         for metric in comparison.metrics
-        if (difference := comparison.difference(verdict.model.name, model.name, metric)) is not None
+        if (difference := comparison.difference(name, model.name, metric)) is not None
     ]
-    sure = [test.p for test in tests if test.is_measurable and test.p is not None]
     if not tests:
         return None
-    by = (
+    sure = [test.p for test in tests if test.is_measurable and test.p is not None]
+    corrected = comparison.count_tests(name)
+    text = "Better and worse mean p < 0.05 "
+    text += (
         "in a test that draws whole users"
         if comparison.resamples is not None
         else "in a t-test that takes sessions for independent"
     )
-    noise = len(tests) - len(sure)
-    text = f"Better and worse are said of differences with p < 0.05 {by}, after Holm's correction"
+    text += f", after Holm's correction for {counted(corrected, 'test')}"
+    if corrected > len(tests):
+        text += f" ({corrected - len(tests)} of them against oracles)"
+    text += f". Of the {len(tests)} against models that can be deployed, {len(sure)} "
+    text += f"{'is' if len(sure) == 1 else 'are'} that sure"
     if sure:
-        text += f": of {len(tests)} tests of {quoted(verdict.model)} against the others "
-        text += f"{len(sure)} have one, with {p_clause(max(sure))} at most"
+        text += f", with {p_clause(max(sure))} at most"
+        least = comparison.least_p(name)
+        if least is not None and least >= LEAST_P:
+            text += (
+                f" ({p_value(least)} is the smallest that {comparison.resamples:,} resamples allow "
+                "after the correction)"
+            )
+    noise = len(tests) - len(sure)
     return f"{text}; {noise} {'is' if noise == 1 else 'are'} within noise."
 
 
 def _costs(verdict: Verdict, costs: Mapping[str, Cost]) -> list[str]:
     """Of the recommended model and of the trained alternatives."""
-    models = [verdict.model, *(standing.model for standing, _ in verdict.alternatives)]
+    models = [verdict.model, *verdict.alternatives]
     trained = [model for model in models if model.kind is Kind.RUN]
-    found = [
-        f"What {quoted(model)} costs is not known: the workspace has no run of it."
-        for model in trained
-        if model.name not in costs
-    ]
+    unknown = [quoted(model) for model in trained if model.name not in costs]
+    found = []
+    if unknown:
+        found.append(
+            f"What {listed(unknown)} cost{'s' * (len(unknown) == 1)} is not known: the workspace "
+            "has no run of it."
+        )
     if verdict.model.kind is Kind.HEURISTIC:
         look_up = "costs a look-up in the user's past sessions: nothing is trained."
         found.append(f"{quoted(verdict.model)} {look_up}")
     known = [(model, costs[model.name]) for model in trained if model.name in costs]
-    machines = list(dict.fromkeys(m for _, cost in known for m in cost.machines))
-    for model, cost in known:
-        seeds = f" (mean of {len(cost.runs)} seeds)" if len(cost.runs) > 1 else ""
-        text = (
-            f"Training {quoted(model)} took {cost.minutes:.1f} minutes{seeds}, {cost.epochs:.0f} "
-            f"epochs at {cost.sessions_per_second:,.0f} sessions a second"
-        )
-        if machines and model is known[0][0]:
-            text += f", on {listed(machines)}"
-        if cost.parameters is not None:
-            text += f"; it has {cost.parameters:,} parameters"
-        if cost.latency_ms is not None:
-            text += f", and a search of its index takes {cost.latency_ms:.2g} ms"
-        found.append(f"{text}.")
+    if known:
+        machines = list(dict.fromkeys(m for _, cost in known for m in cost.machines))
+        where = f" on {listed(machines)}" if machines else ""
+        each = [_cost(model, cost) for model, cost in known]
+        found.append(f"Training{where}, a seed: {'; '.join(each)}.")
+        latencies = [cost.latency_ms for _, cost in known if cost.latency_ms is not None]
+        if latencies:
+            found.append(
+                f"To find the nearest tracks of a prediction takes {max(latencies):.2g} ms; making "
+                "the prediction is not counted."
+            )
     return found
 
 
-def cautions(
-    verdict: Verdict,
-    costs: Mapping[str, Cost],
-    *,
-    is_synthetic: bool,
-    not_evaluated: Sequence[str],
-) -> list[str]:
-    """What limits the answer."""
-    comparison = verdict.comparison
-    found = []
-    if is_synthetic:
-        found.append(
-            "The log is the embedded synthetic one: results compare models with each other on that "
-            "log, and are not to be held against the paper's."
-        )
-    single = [quoted(model) for model in comparison.trained if len(model.runs) == 1]
-    if single:
-        found.append(
-            f"Of {listed(single)} there is one seed: how much another differs, is unknown."
-        )
-    if comparison.trained and comparison.resamples is None:
-        found.append(
-            "The evaluation has no bootstrap: p-values are of a t-test that takes sessions for "
-            "independent, which those of a user are not, and are too small."
-        )
-    tests = len(comparison.metrics) * (len(comparison.models) - 1)
-    if comparison.resamples is not None and tests >= LEVEL * (comparison.resamples + 1):
-        found.append(
-            f"The bootstrap's {comparison.resamples:,} resamples are too few for {tests} tests: "
-            "after the correction none of them can be below 0.05, however large a difference is. "
-            "Evaluate with a larger --bootstrap_resamples."
-        )
-    few = [
-        f"{metric_title(metric)} ({comparison.scored[metric.name] / comparison.sessions:.0%})"
-        for metric in comparison.metrics
-        if comparison.scored[metric.name] < comparison.sessions / 2
-    ]
-    if few:
-        found.append(f"Less than half of the sessions are scored by {listed(few)}.")
-    loads = [cost.load for cost in costs.values() if cost.load is not None]
-    if loads and max(loads) > _BUSY:
-        found.append(
-            "Other programs were at work while models were trained (up to "
-            f"{max(loads):.1f} wanted each core): alone, training is faster."
-        )
-    if not_evaluated:
-        found.append(
-            f"Trained, but not in this evaluation: {listed(_first_few(not_evaluated))}. "
-            "python -m cosernn_tf.evaluate takes all finished runs."
-        )
-    return found
-
-
-def _first_few(names: Sequence[str]) -> list[str]:
-    more = len(names) - _NAMED
-    return [*names] if more < 2 else [*names[:_NAMED], f"{more} more"]
+def _cost(model: Model, cost: Cost) -> str:
+    text = (
+        f"{quoted(model)} {cost.minutes:.1f} minutes, {cost.epochs:.0f} epochs at "
+        f"{cost.sessions_per_second:,.0f} sessions a second"
+    )
+    return text if cost.parameters is None else f"{text}, {cost.parameters:,} parameters"
 
 
 def quoted(model: Model) -> str:

@@ -20,17 +20,19 @@ from experiments.reporting.drawing.dots import Dot, DotRow, Words, draw_dots
 from experiments.reporting.formats import counted, listed
 from experiments.reporting.models import LEVEL, Difference, Model
 from experiments.reporting.report_data import Evaluated
+from experiments.reporting.sections.scorecard import short_title
 from experiments.reporting.verdict import headline_metrics
 from experiments.reporting.words import capital, metric_title, outcome, quoted
 
 _RULE: Final = (
-    "How this was decided: a model is beaten by a metric if another one is measurably better, that "
-    f"is, if the p-value of their difference is below {LEVEL:g} after Holm's correction. The model "
-    "that is beaten by the fewest metrics is recommended; of equals a heuristic, which costs "
-    "nothing, if there is no sign that it is worse, even without the correction; then that which "
-    "has the best mean most often, that with the best mean place, and that which trained for the "
-    "shortest time. Where another one is beaten by fewer metrics of a task, it is recommended for "
-    "that task. Oracles see the session that they predict, and are no candidates."
+    "How this was decided: a model loses a metric if another one is measurably better by it, which "
+    f"means a p-value of their difference below {LEVEL:g} after Holm's correction. The model that "
+    "loses the fewest metrics is recommended. A task has a recommendation of its own where another "
+    "model loses fewer of its metrics.",
+    "Ties are decided, in this order, for a heuristic that shows no sign of being worse, as it "
+    "costs nothing (a sign is a p-value below the same level without the correction); for the best "
+    "mean by more metrics; for the best mean place; for the shortest training. Oracles see the "
+    "session that they predict, and are no candidates.",
 )
 
 
@@ -46,60 +48,7 @@ def answer_section(evaluated: Evaluated) -> Section:
     blocks: list[Block] = [_means(evaluated), _by_metric(evaluated), _standings(evaluated)]
     if any(evaluated.comparison.tested):
         blocks.insert(1, _differences(evaluated))
-    return Section("answer", "How the models compare", (_RULE,), tuple(blocks))
-
-
-def scorecard(evaluated: Evaluated) -> Table | None:
-    """The recommended model beside what one would take instead."""
-    comparison, verdict = evaluated.comparison, evaluated.verdict
-    rivals = [standing.model for standing, _ in verdict.alternatives]
-    if not rivals or not comparison.tested:
-        return None
-    columns = [
-        Column("metric", "Metric"),
-        Column("mean", verdict.model.title, Kind.NUMBER),
-    ]
-    for place, rival in enumerate(rivals, start=1):
-        group = f"Less {quoted(rival)}"
-        columns += [
-            Column(f"difference_{place}", "Difference", Kind.CHANGE, 1, group, ("low", "high")),
-            Column(f"p_holm_{place}", "p", Kind.P_VALUE, group=group),
-            Column(f"outcome_{place}", "It is", group=group),
-        ]
-    rows = []
-    for metric in comparison.metrics:
-        row: list[Cell] = [metric_title(metric), verdict.model.means[metric.name]]
-        for rival in rivals:
-            difference = comparison.difference(verdict.model.name, rival.name, metric)
-            if difference is None:
-                row += [None, None, None]
-            else:
-                row += [relative_estimate(difference), difference.p, outcome(difference)]
-        rows.append(tuple(row))
-    return Table(
-        "scorecard",
-        f"{verdict.model.title} beside the best alternatives",
-        tuple(columns),
-        tuple(rows),
-        (evaluated.evaluation.scores,),
-        notes=(
-            "Differences in percent of the other's mean, with 95 % intervals; p is corrected. Of a "
-            "rank, lower is better.",
-        ),
-    )
-
-
-def relative_estimate(difference: Difference) -> Estimate | None:
-    """A difference and its interval as shares of the second's mean."""
-    if difference.relative is None:
-        return None
-    base = abs(difference.means[1])
-    low, high = difference.low, difference.high
-    return Estimate(
-        difference.relative,
-        low=None if low is None else low / base,
-        high=None if high is None else high / base,
-    )
+    return Section("answer", "How the models compare", _RULE, tuple(blocks))
 
 
 def _ordered(evaluated: Evaluated) -> list[Model]:
@@ -154,7 +103,7 @@ def _means(evaluated: Evaluated) -> Figure:
         tuple(panels),
         says=(_says_means(evaluated),),
         reading=(
-            "A row a model, the recommended one on top and in bold; hollow marks are heuristics. "
+            "One row per model, the recommended one on top and in bold; hollow: heuristics. "
             + (
                 "Lines are 95 % intervals with users as clusters. Those of two models may overlap "
                 "although they differ: both are scored on the same sessions, see the next figure."
@@ -190,7 +139,7 @@ def _with_interval(model: Model, metric: str) -> Estimate | None:
 
 
 def _differences(evaluated: Evaluated) -> Figure:
-    """Of all others from the chosen model, on the same sessions, in percent."""
+    """Of all others from the chosen model, on the same sessions."""
     comparison, name = evaluated.comparison, "differences"
     chosen = evaluated.verdict.model
     others = [model for model in _ordered(evaluated) if model is not chosen]
@@ -202,7 +151,7 @@ def _differences(evaluated: Evaluated) -> Figure:
         for model in others:
             difference = comparison.difference(model.name, chosen.name, metric)
             own = comparison.difference(chosen.name, model.name, metric)
-            estimate = None if difference is None else relative_estimate(difference)
+            estimate = None if difference is None else _estimate(difference)
             if own is None or estimate is None:
                 rows.append(DotRow(model.title, ()))
                 continue
@@ -224,9 +173,7 @@ def _differences(evaluated: Evaluated) -> Figure:
             f"{title}: difference from {chosen.title}",
             _says_differences(evaluated, [metric.name]),
         )
-        axis = Axis(
-            f"difference from {_short(chosen)}", is_percent=True, is_signed=True, has_zero=True
-        )
+        axis = Axis(f"difference from {short_title(chosen)}", is_signed=True, has_zero=True)
         panels.append(Panel(title, draw_dots(rows, axis, words)))
     columns = (
         Column("model", "Model"),
@@ -234,8 +181,7 @@ def _differences(evaluated: Evaluated) -> Figure:
         Column(
             "difference",
             f"Difference from {chosen.title}",
-            Kind.CHANGE,
-            decimals=1,
+            Kind.SIGNED,
             parts=("low", "high"),
         ),
         Column("p_holm", "p, corrected", Kind.P_VALUE),
@@ -255,15 +201,15 @@ def _differences(evaluated: Evaluated) -> Figure:
         tuple(panels),
         says=(_says_differences(evaluated, [metric.name for metric in metrics]),),
         reading=(
-            "Differences of means on the same sessions, in percent of the recommended model's. "
-            "Left of zero is worse. Lines are 95 % intervals, each by itself, with users as "
-            "clusters."
+            "Differences of means on the same sessions, in the metric's own units; the answer has "
+            "them in percent. Left of zero is worse. Lines are 95 % intervals, each by itself, "
+            "with users as clusters."
         ),
     )
 
 
-def _short(model: Model) -> str:
-    return model.title if len(model.title) <= 24 else "the recommended model"
+def _estimate(difference: Difference) -> Estimate:
+    return Estimate(difference.mean, low=difference.low, high=difference.high)
 
 
 def _says_differences(evaluated: Evaluated, names: list[str]) -> str:
@@ -315,9 +261,7 @@ def _by_metric(evaluated: Evaluated) -> Table:
                 first.title,
                 first.means[metric.name],
                 following.title if following else None,
-                None
-                if difference is None
-                else Estimate(difference.mean, low=difference.low, high=difference.high),
+                None if difference is None else _estimate(difference),
                 None if difference is None else difference.p,
                 "; ".join(same) or "none",
             )
@@ -347,7 +291,7 @@ def _standings(evaluated: Evaluated) -> Table:
             (
                 standing.model.title,
                 _KINDS[standing.model.kind],
-                len(standing.unbeaten),
+                len(evaluated.comparison.metrics) - len(standing.unbeaten),
                 len(standing.first),
                 len(standing.model.runs) or None,
                 *_cost_cells(evaluated.costs.get(standing.model.name)),
@@ -359,14 +303,14 @@ def _standings(evaluated: Evaluated) -> Table:
         (
             Column("model", "Model"),
             Column("kind", "Kind"),
-            Column("unbeaten", "Metrics, not beaten", Kind.COUNT),
-            Column("best_mean", "Metrics, best mean", Kind.COUNT),
+            Column("lost", "Metrics lost", Kind.COUNT),
+            Column("best_mean", "Metrics with the best mean", Kind.COUNT),
             Column("seeds", "Seeds", Kind.COUNT),
             Column("minutes", "Training, minutes a seed", Kind.NUMBER, decimals=1),
             Column("epochs", "Epochs", Kind.NUMBER, decimals=1),
             Column("sessions_per_second", "Sessions/s in training", Kind.COUNT),
             Column("parameters", "Parameters", Kind.COUNT),
-            Column("search_ms", "One search of its index, ms", Kind.NUMBER, decimals=2),
+            Column("search_ms", "Nearest tracks of a prediction, ms", Kind.NUMBER, decimals=2),
         ),
         tuple(rows),
         (

@@ -19,7 +19,7 @@ _ENTRIES = (
         (
             "The session is ranked by cosine with u among the user's K latest sessions: itself and "
             "the K − 1 before it. rank = 1 + candidates with a higher cosine + ½ · those with an "
-            "equal one. MRR is the mean of 1 / rank. Knowing nothing gives a rank of (K + 1) / 2.",
+            "equal one. MRR is the mean of 1 / rank. By chance the rank is (K + 1) / 2 on average.",
             "Scored where the user has K such sessions.",
         ),
     ),

@@ -113,7 +113,7 @@ def _models(evaluated: Evaluated) -> list[Model]:
     verdict = evaluated.verdict
     wanted = [
         verdict.model,
-        *(standing.model for standing, _ in verdict.alternatives),
+        *verdict.alternatives,
         *(standing.model for standing in verdict.standings),
     ]
     found = {model.name: model for model in wanted}

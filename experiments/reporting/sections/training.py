@@ -95,8 +95,8 @@ def _learning(evaluated: Evaluated) -> Figure:
         tuple(panels),
         says=tuple(says),
         reading=(
-            "Full lines: validation split; dashed: training split. A line a seed; the mark is the "
-            "epoch that was kept. Validation that falls while training rises is overfitting."
+            "Full lines: validation split; dashed: training split. One line per seed; the mark is "
+            "the epoch that was kept. Validation that falls while training rises is overfitting."
         ),
     )
 
@@ -160,7 +160,8 @@ def _attention(evaluated: Evaluated) -> Figure | None:
         says=(f"{says}.",),
         reading=(
             "Near 0 the model repeats the long-term embedding, near 1 it does without: at either "
-            "end half of the model is not used. A line a seed; the mark is the epoch that was kept."
+            "end half of the model is not used. One line per seed; the mark is the epoch that was "
+            "kept."
         ),
     )
 

@@ -1,13 +1,16 @@
 """The answer, where it is known: planted means and p-values."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from cosernn_tf.evaluation.metrics import METRICS
+from experiments.reporting.cautions import cautions
 from experiments.reporting.costs import Cost, Run
+from experiments.reporting.models import Comparison
 from experiments.reporting.verdict import decide, headline_metrics
-from experiments.reporting.words import cautions, headline, reasons
+from experiments.reporting.words import headline, reasons
 from tests.experiments.reporting.planted import METRIC_NAMES, alike, planted
 
 BASE = {
@@ -39,6 +42,11 @@ def unsure(*models: str, metrics=METRIC_NAMES) -> frozenset[tuple[str, str, str]
     return frozenset((a, b, m) for a in models for b in models if a != b for m in metrics)
 
 
+def many(comparison: Comparison) -> Comparison:
+    """With as many users as a service has."""
+    return dataclasses.replace(comparison, users=1_000)
+
+
 def text_of(comparison, costs=None) -> str:
     verdict = decide(comparison, costs or {})
     return " ".join([headline(verdict), *reasons(verdict, costs or {})]).replace("\xa0", " ")
@@ -53,16 +61,22 @@ def test_a_model_that_wins_everything():
         "best mean of 9."
     )
     assert (
-        "Against “Avg, same cxt”, the best heuristic, strong is better by cosine (+60.0 %)" in text
-    )
+        "Against “Avg, same cxt”, the best heuristic by these metrics, strong is better by cosine "
+        "(+60.0 %)"
+    ) in text
     assert (
-        "Against weak, the best other trained model, strong is better by cosine (+33.3 %)" in text
+        "Against weak, the best other trained model by these metrics, strong is better by cosine "
+        "(+33.3 %)"
+    ) in text
+    assert "measurably better than strong" not in text
+    assert "tie" not in text
+    assert "tells apart" not in text
+    assert (
+        "strong 4.0 minutes, 1 epochs at 1,000 sessions a second, 1,234 parameters; weak 1.0 "
+        in text
     )
-    assert "is better than it" not in text
-    assert "took 4.0 minutes (mean of 2 seeds)" in text
-    assert "1,234 parameters" in text
-    assert "weak took 1.0 minutes" in text
-    assert "p = 0.001 at most; 0 are within noise" in text
+    assert "p = 0.001 at most" in text
+    assert "0 are within noise" in text
 
 
 def test_a_heuristic_that_wins_is_said_to():
@@ -72,11 +86,13 @@ def test_a_heuristic_that_wins_is_said_to():
         "Deploy “Avg, same cxt”, which needs no training: no trained model is measurably better by "
         "any of 9 metrics."
     )
-    assert "Against trained, the best trained model, “Avg, same cxt” is better" in text
+    assert (
+        "Against trained, the best trained model by these metrics, “Avg, same cxt” is better"
+    ) in text
     assert (
         "“Avg, same cxt” costs a look-up in the user's past sessions: nothing is trained." in text
     )
-    assert "Training trained took 9.0 minutes" in text
+    assert "a seed: trained 9.0 minutes" in text
 
 
 def test_within_noise_what_costs_nothing_is_recommended():
@@ -86,6 +102,15 @@ def test_within_noise_what_costs_nothing_is_recommended():
     text = text_of(comparison)
     assert text.startswith("Deploy “Avg, same cxt”, which needs no training")
     assert "not told apart by cosine (−16.7 %)" in text
+    assert (
+        "It is a tie: trained loses as few metrics as “Avg, same cxt”, 0 of 9. “Avg, same cxt” "
+        "goes first because what costs nothing, and shows no sign of being worse, goes first."
+    ) in text
+    assert (
+        "No metric of the task tells apart “Avg, same cxt” from trained for the prediction itself "
+        "(cosine); “Avg, same cxt” from trained for session ranking; “Avg, same cxt” from trained "
+        "for track ranking."
+    ) in text
 
 
 def test_a_heuristic_that_seems_worse_is_not_preferred_for_costing_nothing():
@@ -121,8 +146,8 @@ def test_where_no_model_is_the_best_each_task_has_its_own():
         "track ranking; “Last, any cxt” for session ranking, which needs no training."
     )
     assert (
-        "“Last, any cxt” is better than it by MRR at K = 20 (0.8000 against 0.4000), rank at "
-        "K = 20 (5.0000 against 9.0000)"
+        "“Last, any cxt” is measurably better than tracks by MRR at K = 20 (0.8000 against "
+        "0.4000), rank at K = 20 (5.0000 against 9.0000)"
     ) in text
 
 
@@ -137,11 +162,118 @@ def test_a_task_keeps_the_model_that_is_recommended_for_all_where_it_is_not_beat
     assert "the best mean of 8" in headline(verdict)
 
 
+def test_each_metric_is_held_against_the_best_of_that_metric():
+    """One heuristic stands first over all, another has the best cosine."""
+    comparison = planted(
+        {
+            "last_any": alike(0.30, 10.0, cosine=0.20),
+            "avg_same": alike(0.25, 10.5, cosine=0.40),
+            "strong": alike(0.60, 9.0, cosine=0.44),
+            "a": alike(0.50, 9.5, cosine=0.42),
+            "b": alike(0.40, 9.4, cosine=0.43),
+            "oracle_full": alike(1.0, 1.0),
+        }
+    )
+    verdict = decide(comparison, {})
+    heuristic, trained = verdict.rivals
+    by_name = {metric.name: metric for metric in comparison.metrics}
+    assert heuristic.by_metric[by_name["cosine"]].name == "avg_same"
+    assert heuristic.by_metric[by_name["ap_100"]].name == "last_any"
+    assert trained.by_metric[by_name["cosine"]].name == "b"
+    assert trained.by_metric[by_name["ap_100"]].name == "a"
+    assert trained.by_metric[by_name["session_rank_20"]].name == "b"  # lower is better
+    text = text_of(comparison)
+    assert (
+        "Against the best heuristic of each metric, strong is better by cosine (+10.0 % against "
+        "“Avg, same cxt”), MRR at K = 50 (+100.0 % against “Last, any cxt”)"
+    ) in text
+    assert "cosine (+2.3 % against b), MRR at K = 50 (+20.0 % against a)" in text
+    assert [model.name for model in verdict.alternatives] == ["avg_same", "last_any", "b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("other", "minutes", "why"),
+    [
+        (alike(0.49, 9.5), 1.0, "it has the best mean of more metrics"),
+        (alike(0.5, 9.0), 4.0, "it trained for a shorter time"),
+        (alike(0.5, 9.0), 3.0, "it comes first in Table 2"),
+    ],
+)
+def test_of_a_tie_it_is_said_what_decided(other, minutes, why):
+    means = {**BASE, "a": alike(0.5, 9.0), "b": other, "c": alike(0.45, 9.6)}
+    comparison = planted(means, unsure=unsure("a", "b"))
+    verdict = decide(comparison, {"a": cost(3.0), "b": cost(minutes), "c": cost(1.0)})
+    assert verdict.model.name == "a"
+    assert verdict.tie is not None
+    assert [model.name for model in verdict.tie.others] == ["b"]
+    assert verdict.tie.decided_by == why
+
+
+def test_a_tie_may_be_decided_by_places():
+    """Each is first by four metrics; by the others one is second, the other third."""
+    of_tracks = [name for name in METRIC_NAMES if name.startswith(("ap", "recall"))]
+    means = {
+        **BASE,
+        "a": alike(0.5, 9.0),
+        "b": alike(0.22, 10.9, **dict.fromkeys(of_tracks, 0.6)),
+    }
+    comparison = planted(
+        means,
+        unsure=unsure("a", "b", "avg_same"),
+        signs=frozenset({("b", "avg_same", "ap_25")}),
+        scored={"cosine": 0},
+    )
+    verdict = decide(comparison, {"a": cost(3.0), "b": cost(1.0)})
+    assert verdict.model.name == "a"
+    assert verdict.tie is not None
+    assert [model.name for model in verdict.tie.others] == ["b", "avg_same"]
+    assert verdict.tie.decided_by == "its place by the means is better on average"
+
+
+def test_within_noise_is_said_by_task_only_where_no_metric_tells():
+    comparison = planted(
+        {**BASE, "a": alike(0.5, 9.0), "b": alike(0.4, 9.5)},
+        unsure=unsure("a", "b", metrics=("cosine", "ap_25")),
+    )
+    verdict = decide(comparison, {})
+    assert [model.name for model in verdict.not_told_apart("")] == ["b"]
+    assert verdict.not_told_apart("Track ranking") == []
+    text = text_of(comparison)
+    assert "No metric of the task tells apart a from b for the prediction itself (cosine)." in text
+
+
+def test_the_smallest_p_value_is_that_of_resamples_and_correction():
+    """999 resamples of users, 9 metrics, 4 other models, of them an oracle."""
+    comparison = planted({**BASE, "a": alike(0.5, 9.0), "b": alike(0.4, 9.5)})
+    assert comparison.count_tests("a") == 36
+    assert comparison.least_p("a") == pytest.approx(36 / 1_000)
+    text = text_of(comparison)
+    assert "after Holm's correction for 36 tests (9 of them against oracles)" in text
+    assert "Of the 27 against models that can be deployed, 27 are that sure" in text
+    assert "(0.036 is the smallest that 999 resamples allow after the correction)" in text
+    without = planted({**BASE, "a": alike(0.5, 9.0)}, bootstrap=False)
+    assert without.least_p("a") is None
+    assert "the smallest" not in text_of(without)
+    five = {name: alike(0.4, 9.5) for name in "bcde"}
+    many_tests = planted({**BASE, "a": alike(0.5, 9.0), **five})
+    assert many_tests.least_p("a") == pytest.approx(63 / 1_000)
+    (said,) = [s for s in cautions(decide(many_tests, {}), {}) if "resamples" in s]
+    assert "too few for 63 tests" in said
+
+
+def test_a_caution_where_a_table_has_more_seeds():
+    comparison = planted({**BASE, "a": alike(0.5, 9.0), "b": alike(0.4, 9.5)})
+    verdict = decide(comparison, {})
+    text = " ".join(cautions(verdict, {}, seeds_in_tables={"a": 3, "b": 1, "c": 9}))
+    assert "redone below, have more seeds of a than this answer." in text
+    assert "redone below" not in " ".join(cautions(verdict, {}, seeds_in_tables={"a": 1}))
+
+
 def test_a_metric_that_is_lost_is_named():
     comparison = planted({**BASE, "a": alike(0.5, 9.0), "b": alike(0.3, 8.0, session_rank_20=9.5)})
     text = text_of(comparison)
     assert text.startswith("Deploy a: no other model is measurably better by 8 of 9 metrics")
-    assert "b is better than it by rank at K = 50 (8.0000 against 9.0000)." in text
+    assert "b is measurably better than a by rank at K = 50 (8.0000 against 9.0000)." in text
 
 
 def test_without_trained_models_none_is_recommended_over_heuristics():
@@ -159,27 +291,25 @@ def test_what_limits_the_answer_is_said():
     said = cautions(verdict, costs, is_synthetic=True, not_evaluated=["late"])
     text = " ".join(said).replace("\xa0", " ")
     for part in (
-        "embedded synthetic one",
-        "Of a there is one seed",
+        "The log is synthetic: do not choose a model for your own users by it",
+        "Of a this evaluation has one seed",
+        "Only 50 users are scored.",
         "takes sessions for independent",
         "mAP at K = 100 (12%)",
-        "up to 3.0 wanted each core",
+        "up to 3.0 processes for each core",
         "not in this evaluation: late.",
     ):
         assert part in text
     assert [metric.name for metric in comparison.metrics] == [
         metric.name for metric in METRICS if metric.name != "recall10_100"
     ]
-    quiet = cautions(decide(planted({**BASE}), {}), {}, is_synthetic=False, not_evaluated=[])
-    assert quiet == []
+    assert cautions(decide(many(planted({**BASE})), {}), {}) == []
 
 
 def test_of_many_runs_that_were_not_evaluated_some_are_named():
     runs = [f"run{number}" for number in range(9)]
     for number, named in ((7, "run5 and run6."), (8, "run5 and 2 more."), (9, "run5 and 3 more.")):
-        (said,) = cautions(
-            decide(planted({**BASE}), {}), {}, is_synthetic=False, not_evaluated=runs[:number]
-        )
+        (said,) = cautions(decide(many(planted({**BASE})), {}), {}, not_evaluated=runs[:number])
         assert f", {named} " in said
 
 
