@@ -98,7 +98,7 @@ class Recommender:
         self._run = run
         self._index = index
         self._predictor = Predictor(run.model)
-        self._track_ids = run.sessions.tracks["track_id"]
+        self._track_ids = index.track_ids(run.sessions.tracks["track_id"])
 
     @classmethod
     def open(cls, workspace: Workspace, run: str) -> "Recommender":
@@ -137,7 +137,7 @@ class Recommender:
         sessions = self._run.sessions
         require(at.utcoffset() is not None, f"the time {at.isoformat()} has no UTC offset")
         require(k >= 1, f"--k={k} must be at least 1")
-        tracks = self._index.description.tracks
+        tracks = self._index.size
         require(k <= tracks, f"--k={k} is more than the {tracks} tracks that have an embedding")
         devices = sessions.devices
         require(

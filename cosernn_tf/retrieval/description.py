@@ -25,7 +25,7 @@ class IndexDescription:
     kind: str
     """`exact` or `scann`."""
     tracks: int
-    """Vectors indexed: tracks that have an embedding."""
+    """Vectors that the searcher has: tracks with an embedding when it was built."""
     k: int
     """Neighbours for which recall and latency were measured."""
     min_recall: float
@@ -45,6 +45,10 @@ class IndexDescription:
     """Of the file of the model whose predictions it was measured on; None: not known."""
     machine: Mapping[str, Any] | None = None
     """Where it was built and measured (`provenance.describe_machine`)."""
+    added: int = 0
+    """Tracks that have their embedding not from the track vocabulary's."""
+    removed: int = 0
+    """Tracks that must not be found."""
     index_version: int = INDEX_VERSION
 
     def to_json(self) -> str:

@@ -1,15 +1,17 @@
 """The index of a run: its embedded tracks in a searcher, with the recall measured when built.
 
-A directory holds `index.json` (an `IndexDescription`), `rows.npy` (the vocabulary row of each
-indexed vector) and what the searcher of its kind saves.
+A directory holds `index.json` (an `IndexDescription`), `rows.npy` (the row of each indexed vector),
+what the searcher of its kind saves, and what has changed since (`Changes`).
 """
 
+import dataclasses
 import math
 import time
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import pyarrow as pa
 from absl import logging
 
 from cosernn_tf.config import require
@@ -20,6 +22,7 @@ from cosernn_tf.retrieval.approximate import (
     ScannSearcher,
     ScannSettings,
 )
+from cosernn_tf.retrieval.changes import ADDED, REMOVED, Changes, is_among
 from cosernn_tf.retrieval.contract import Searcher
 from cosernn_tf.retrieval.description import DESCRIPTION, IndexDescription
 from cosernn_tf.retrieval.exact import ExactSearcher
@@ -44,6 +47,9 @@ _SCANN_FROM: Final = 20_000
 _PARTITIONED_FROM: Final = 100_000
 """Vectors from which choosing leaves is quicker than scoring the hash codes of all."""
 
+PACKAGES: Final = {EXACT: ("numpy",), SCANN: ("numpy", "scann", "tensorflow")}
+"""Whose versions matter to an index, by its kind."""
+
 _TIMED_SECONDS: Final = 2.0
 """That single searches are timed at most."""
 
@@ -61,7 +67,8 @@ def build_index(
 
     In the directory of a run, as of all commands, the index belongs to the model that is there.
     ScaNN takes the cheapest settings that reach `min_recall`. If none does, the index falls back to
-    exact search, with a warning.
+    exact search, with a warning. Tracks that were added to an older index in its place, and removed
+    from it, are taken over if its embeddings are the same.
 
     Args:
         embeddings: Of the track vocabulary.
@@ -78,13 +85,13 @@ def build_index(
     require(kind in KINDS, f"--index={kind} is unknown: choose from {', '.join(KINDS)}")
     require(0 <= min_recall <= 1, f"--min_recall={min_recall} must be between 0 and 1")
     require(k >= 1, f"--k={k} must be at least 1")
-    (rows,) = np.nonzero(embeddings.vectors.any(axis=1))
+    changes = _changes_before(output, embeddings)
+    rows, vectors = _embedded(embeddings, changes)
     require(
         len(rows) > 0,
         "no track has an embedding, so there is nothing to index: run cosernn_tf.embed_tracks "
         "on a longer log, or with a lower --min_count",
     )
-    vectors = np.ascontiguousarray(embeddings.vectors[rows], np.float32)
     queries = np.ascontiguousarray(queries, np.float32)
     k = min(k, len(rows))
 
@@ -99,7 +106,7 @@ def build_index(
             logging.warning("%s. Falling back to exact search", error)
     searcher: Searcher = approximate or exact
 
-    median, p99 = _latency_ms(searcher, queries, k)
+    median, p99 = latency_ms(searcher, queries, k)
     description = IndexDescription(
         kind=SCANN if approximate else EXACT,
         tracks=len(rows),
@@ -113,11 +120,15 @@ def build_index(
         vocabulary_sha256=str(embeddings.description["vocabulary_sha256"]),
         embeddings_sha256=embeddings.sha256,
         model_sha256=_model_sha256(output),
-        machine=describe_machine(("numpy", "scann", "tensorflow") if approximate else ("numpy",)),
+        machine=describe_machine(PACKAGES[SCANN if approximate else EXACT]),
+        added=len(changes.rows),
+        removed=len(changes.removed),
     )
+    changes = dataclasses.replace(changes, is_indexed=is_among(changes.rows, rows))
     with staged(output, marker=DESCRIPTION) as staging:
         np.save(staging / ROWS, rows)
         searcher.save(staging)
+        changes.save(staging)
         (staging / DESCRIPTION).write_text(description.to_json(), encoding="utf-8")
     logging.info(
         "Indexed %d tracks (%s), recall@%d %.4f: %s",
@@ -146,19 +157,60 @@ def open_index(path: Path, embeddings: TrackEmbeddings) -> TrackIndex:
     _check_model(description, path, again=again)
     try:
         rows = np.load(path / ROWS)
+        changes = Changes.load(path)
         searcher: Searcher = (
             ExactSearcher.load(path, description.tracks)
             if description.settings is None
             else ScannSearcher.load(path, description.settings)
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, pa.ArrowException) as error:
         raise UserError(f"{path} is damaged ({error}): {again}") from error
     if not len(rows) == searcher.size == description.tracks:
         raise UserError(
             f"{path} is damaged ({len(rows)} rows, {searcher.size} vectors, "
             f"{description.tracks} in {DESCRIPTION}): {again}"
         )
-    return TrackIndex(description, rows, searcher, embeddings.vectors)
+    if (len(changes.rows), len(changes.removed)) != (description.added, description.removed):
+        raise UserError(
+            f"{path} is damaged ({len(changes.rows)} tracks added and {len(changes.removed)} "
+            f"removed, {description.added} and {description.removed} in {DESCRIPTION}): {again}"
+        )
+    return TrackIndex(description, rows, searcher, embeddings.vectors, changes)
+
+
+def _changes_before(path: Path, embeddings: TrackEmbeddings) -> Changes:
+    """Those of the index that is about to be replaced, if they are of the same embeddings."""
+    if not any((path / name).is_file() for name in (ADDED, REMOVED)):
+        return Changes.none()
+    try:
+        where = path / DESCRIPTION
+        description = IndexDescription.from_json(where.read_text(encoding="utf-8"), where=where)
+        _check_checksums(description, embeddings, where=where, again="")
+        changes = Changes.load(path)
+    except (OSError, ValueError, pa.ArrowException, UserError) as error:
+        logging.warning(
+            "Tracks that were added to the index before, or removed from it, are not taken over "
+            "(%s): give them to cosernn_tf.build_index again",
+            error,
+        )
+        return Changes.none()
+    logging.info(
+        "Taking over %d tracks that were added to the index, and %d that were removed",
+        len(changes.rows),
+        len(changes.removed),
+    )
+    return changes
+
+
+def _embedded(embeddings: TrackEmbeddings, changes: Changes) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and vectors of all tracks that have an embedding and were not removed."""
+    total = changes.num_rows(len(embeddings.vectors))
+    vectors = np.zeros((total, embeddings.vectors.shape[1]), np.float32)
+    vectors[: len(embeddings.vectors)] = embeddings.vectors
+    vectors[changes.rows] = changes.vectors
+    vectors[changes.removed] = 0
+    (rows,) = np.nonzero(vectors.any(axis=1))
+    return rows, vectors if len(rows) == total else vectors[rows]
 
 
 class _NoQueriesError(UserError):
@@ -191,8 +243,8 @@ def _approximate(
     return None, 1.0
 
 
-def _latency_ms(
-    searcher: Searcher, queries: np.ndarray, k: int
+def latency_ms(
+    searcher: Searcher | TrackIndex, queries: np.ndarray, k: int
 ) -> tuple[float, float] | tuple[None, None]:
     """Median and 99th percentile of searches with one query."""
     if not len(queries):

@@ -71,9 +71,10 @@ class Recommender:
         self.store: StateStore = MemoryStore() if store is None else store
         self.gap_seconds = gap_of(run.sessions)
         self._carrier = Carrier(StepModel(run.model))
-        self._track_ids: list[str] = run.sessions.tracks["track_id"].to_pylist()
+        vocabulary = run.sessions.tracks["track_id"]
+        self._track_ids: list[str] = index.track_ids(vocabulary).to_pylist()
         self._catalogue = Catalogue(
-            {track: row for row, track in enumerate(self._track_ids)},
+            {track: row for row, track in enumerate(vocabulary.to_pylist())},
             run.embeddings.vectors,
             {name: row for row, name in enumerate(run.sessions.stream_sources)},
         )

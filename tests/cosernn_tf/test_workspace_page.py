@@ -26,7 +26,7 @@ from cosernn_tf.evaluation.report import metrics_json
 from cosernn_tf.evaluation.run import evaluate_runs
 from cosernn_tf.evaluation.summary import summarize
 from cosernn_tf.models import base
-from cosernn_tf.retrieval import approximate, description, exact, index
+from cosernn_tf.retrieval import approximate, changes, description, exact, index
 from cosernn_tf.training import checkpoints, summaries
 from cosernn_tf.workspace import Manifest, Workspace, open_sessions
 from cosernn_tf.workspace_page import TABLES, render
@@ -162,6 +162,8 @@ def section(title: str) -> str:
                 summaries.TENSORBOARD,
                 description.DESCRIPTION,
                 index.ROWS,
+                changes.ADDED,
+                changes.REMOVED,
                 exact.VECTORS,
                 approximate.ASSETS,
                 base.PREDICTION,
@@ -180,6 +182,14 @@ def section(title: str) -> str:
 def test_every_file_of_a_directory_is_there(title, files):
     for file in [*files, workspace.SUCCESS]:
         assert f"`{file}" in section(title), file
+
+
+def test_every_field_of_an_index_is_there():
+    for form in (description.IndexDescription, approximate.ScannSettings):
+        for field in dataclasses.fields(form):
+            assert f"`{field.name}`" in section("runs/<name>/"), field.name
+    for name in changes.ADDED_SCHEMA.names:
+        assert f"`{name}`" in section("runs/<name>/"), name
 
 
 def test_every_file_and_column_of_a_table_is_there():
