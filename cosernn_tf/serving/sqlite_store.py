@@ -81,6 +81,8 @@ class SqliteStore:
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            # What people listen to is for nobody else to read; SQLite's other files follow suit.
+            path.touch(mode=0o600)
             connection = sqlite3.connect(
                 path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )

@@ -3,6 +3,7 @@
 import logging
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -166,7 +167,7 @@ def test_while_the_model_loads_it_lives_and_is_not_ready(open_recommender):
         assert server.metric("cosernn_ready") == 0
         go_on.set()
         while server.get("/readyz").status != 200:
-            pass
+            time.sleep(0.01)
         assert server.get(HISTORY).status == 200
         assert server.metric("cosernn_ready") == 1
 

@@ -1,0 +1,154 @@
+"""The command itself: signals, kills, and what it prints."""
+
+import shutil
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.serving_kill import KillConfig, kill_under_load
+from benchmarks.serving_process import ServerProcess
+from cosernn_tf.retrieval.index import build_index
+from cosernn_tf.runs import INDEX
+from cosernn_tf.trained_run import open_trained_run
+from cosernn_tf.workspace import Workspace
+from tests.cosernn_tf.models.oracle import randomize
+from tests.cosernn_tf.serving.http.served import ask
+from tests.entry_points import run, run_each
+
+USER = "hidden-user"
+PATH = f"/v1/users/{USER}/recommendations?device=web&at=2019-06-20T08:00:00Z"
+TOKEN = "correct-horse-battery-staple"
+KILLS = 2
+
+
+def start(workspace: Workspace, name: str, folder: Path, *flags: str) -> ServerProcess:
+    return ServerProcess.start(
+        workspace.root,
+        name,
+        store=str(folder / "state.sqlite"),
+        output=folder / "output",
+        flags=flags,
+    )
+
+
+def test_no_acknowledged_listen_is_lost_when_it_is_killed_under_load(workspace, cosernn, tmp_path):
+    result = kill_under_load(
+        KillConfig(
+            workspace.root,
+            cosernn.path.name,
+            tmp_path,
+            kills=KILLS,
+            requests=40,
+            users=12,
+            senders=3,
+        )
+    )
+    assert (result.lost, result.torn, result.different) == (0, 0, 0)
+    assert result.kills == KILLS
+    assert result.acknowledged >= KILLS * 40 * 3
+    assert result.unacknowledged > 0
+    assert result.compared == KILLS * 12
+
+
+@pytest.fixture(scope="module")
+def own(workspace, cosernn, tmp_path_factory) -> Workspace:
+    """A workspace with a run that may be changed."""
+    own = Workspace(tmp_path_factory.mktemp("own"))
+    for name in ("sessions", "tracks"):
+        (own.root / name).symlink_to(getattr(workspace, name).resolve())
+    shutil.copytree(cosernn.path, own.run("live"))
+    return own
+
+
+def test_a_life_from_start_to_end_and_the_next(own, tmp_path, monkeypatch):
+    """Ready, asked, reloaded by SIGHUP, alone with its store, and ended by SIGTERM."""
+    with start(own, "live", tmp_path) as server:
+        client = server.client()
+        body = {"listens": [{"user_id": USER, "track_id": "track-5", "timestamp": 1_560_000_000}]}
+        assert client.post("/v1/listens", body) == (
+            200,
+            {"accepted": 1, "duplicates": 0, "late": 0, "unknown_tracks": 0},
+        )
+        status, before = client.get(PATH)
+        assert status == 200
+        assert before["earlier_sessions"] == 1
+
+        trained = open_trained_run(own, "live")
+        randomize(trained.model, seed=9)
+        trained.model.save(trained.path / "model.keras")
+        build_index(trained.embeddings, trained.embeddings.vectors[:5], trained.path / INDEX)
+        server.send(signal.SIGHUP)
+        while server.metrics().get('cosernn_reloads_total{outcome="done"}') != 1:
+            assert server.process.poll() is None
+            time.sleep(0.02)
+        status, after = client.get(PATH)
+        assert after["earlier_sessions"] == 1
+        assert [t["score"] for t in after["tracks"]] != [t["score"] for t in before["tracks"]]
+
+        store = f"--store={tmp_path / 'state.sqlite'}"
+        flags = [f"--workspace={own.root}", "--run=live", "--port=0", store]
+        other = run("cosernn_tf.serve", flags, folder=tmp_path)
+        assert other.code == 2
+        assert "another server uses the store" in other.error
+
+        # What is in flight at the end is answered.
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            text = b'{"listens": []}'
+            connection.sendall(
+                b"POST /v1/listens HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json"
+                b"\r\nContent-Length: %d\r\n\r\n" % len(text) + text[:5]
+            )
+            # Asked after it, answered after it was begun.
+            assert client.get("/healthz")[0] == 200
+            server.send(signal.SIGTERM)
+            while "Stopping" not in server.output.read_text():
+                time.sleep(0.02)
+            connection.sendall(text[5:])
+            assert connection.recv(1_000).startswith(b"HTTP/1.1 200 ")
+        assert server.process.wait(60) == 0
+        client.close()
+    output = server.output.read_text()
+    assert "GET /v1/users/{user_id}/recommendations 200" in output
+    assert USER not in output
+    assert "Traceback" not in output
+    assert (tmp_path / "state.sqlite").stat().st_mode & 0o077 == 0
+
+    # What was stored is there at the next start, and no state of the log's users is made again.
+    monkeypatch.setenv("COSERNN_TOKEN", TOKEN)
+    with start(own, "live", tmp_path) as server:
+        client = server.client()
+        assert client.get(PATH)[0] == 401
+        client.close()
+        answer = ask(server.port, "GET", PATH, headers={"Authorization": f"Bearer {TOKEN}"})
+        assert answer.json == after
+        assert server.end(signal.SIGINT) == 0
+    output = server.output.read_text()
+    assert "states of users" not in output
+    assert TOKEN not in output
+
+
+def test_bad_flags_are_one_line(own, tmp_path):
+    taken = socket.create_server(("127.0.0.1", 0))
+    port = taken.getsockname()[1]
+    own_run = ("--workspace", own.root, "--run", "live")
+    (tmp_path / "short").write_text("secret\n")
+    cases: list[tuple[tuple[object, ...], str]] = [
+        (("--host", "0.0.0.0"), "no token is set"),
+        ((*own_run, "--port", port), f"nobody can listen at 127.0.0.1, port {port}"),
+        ((*own_run, "--token_file", "nowhere"), "--token_file=nowhere cannot be read"),
+        ((*own_run, "--token_file", "short"), "the token is shorter than 16 characters"),
+        (("--workspace", own.root, "--run", "other"), "other"),
+    ]
+    results = run_each(
+        "cosernn_tf.serve",
+        [arguments for arguments, _ in cases],
+        folder=tmp_path,
+        output=tmp_path / "results",
+        preload=["cosernn_tf.serving.http.server", "cosernn_tf.serving.opening"],
+    )
+    taken.close()
+    for result, (_, sentence) in zip(results, cases, strict=True):
+        assert (result.code, sentence in result.error) == (2, True), result
