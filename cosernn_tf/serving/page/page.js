@@ -9,6 +9,7 @@ const MS_PLAYED = 180000;
 const GAP = 20 * 60;
 const HOUR = 3600;
 const DAY = 24 * HOUR;
+const PAUSE = 4 * HOUR; // after the start of a session: it is over then, most likely
 
 const get = id => document.getElementById(id);
 
@@ -17,7 +18,7 @@ const state = {
   sessions: [],
   map: null,
   places: [], // of predictions, the latest last
-  shown: null, // ids of the tracks that are shown
+  shown: null, // ids of the tracks that are shown, best first
   heardUntil: null, // UTC second at which the last listen of this page ended
 };
 
@@ -90,17 +91,22 @@ function offsetHours() {
   return ((last.hour - utc + 36) % 24) - 12;
 }
 
-// The first moment after all that was listened to that has this day and hour: seconds on the user's
-// clock.
+// From when on a session may start: seconds on the user's clock.
+function earliestStart() {
+  const last = state.sessions.at(-1);
+  if (!last) return Math.floor(Date.now() / 1000);
+  return last.start + (last.is_open ? 0 : PAUSE) + offsetHours() * HOUR;
+}
+
+// The first moment from then on that has the day and hour that are chosen.
 function startOfSession() {
   const { day, hour } = context();
-  const last = state.sessions.at(-1);
-  const after = (last ? last.start : Math.floor(Date.now() / 1000)) + offsetHours() * HOUR;
-  const midnight = Math.floor(after / DAY) * DAY;
-  const weekday = (Math.floor(after / DAY) + 3) % 7; // 1 January 1970 was a Thursday
+  const earliest = earliestStart();
+  const midnight = Math.floor(earliest / DAY) * DAY;
+  const weekday = (Math.floor(earliest / DAY) + 3) % 7; // 1 January 1970 was a Thursday
   let start = midnight + ((day - weekday + 7) % 7) * DAY + hour * HOUR;
-  if (start + HOUR <= after) start += 7 * DAY;
-  return Math.max(start, after);
+  if (start + HOUR <= earliest) start += 7 * DAY;
+  return Math.max(start, earliest);
 }
 
 function rfc3339(local) {
@@ -111,9 +117,9 @@ function rfc3339(local) {
 }
 
 function setContext(last) {
-  const now = new Date();
-  get('day').value = last ? DAYS.indexOf(last.day_of_week) : (now.getDay() + 6) % 7;
-  get('hour').value = last ? last.hour : now.getHours();
+  const earliest = earliestStart();
+  get('day').value = (Math.floor(earliest / DAY) + 3) % 7;
+  get('hour').value = Math.floor((earliest % DAY) / HOUR);
   const device = last && DEVICES.includes(last.device) ? last.device : DEVICES[0];
   get(`device-${device}`).checked = true;
   showContext();
@@ -133,10 +139,9 @@ async function recommend() {
   const answer = await ask(path, { signal: asking.signal });
   showBasis(answer);
   showAttention(answer.long_term_attention);
-  const fresh = showTracks(answer.tracks);
+  const change = showTracks(answer.tracks);
   showPlace(answer.embedding);
   const where = `${answer.day_of_week}, ${hourText(answer.hour)}, on ${answer.device}`;
-  const change = fresh === null ? '' : fresh ? `: ${fresh} of them new` : ': the same as before';
   tell(`${answer.tracks.length} tracks for ${where}${change}.`);
 }
 
@@ -166,14 +171,21 @@ function element(tag, { text, name, ...attributes } = {}, ...children) {
   return made;
 }
 
-// How many tracks were not shown before; null at first.
+// What has become of a track since the list before; nothing at first.
+function changeOf(track, row) {
+  if (state.shown === null) return '';
+  const before = state.shown.indexOf(track.track_id);
+  if (before < 0) return 'new';
+  return before > row ? `up ${before - row}` : before < row ? `down ${row - before}` : '';
+}
+
+// Shows them, and says what has changed.
 function showTracks(tracks) {
-  const before = state.shown;
-  const isNew = track => before !== null && !before.has(track.track_id);
+  const changes = tracks.map(changeOf);
   const focused = document.activeElement?.dataset?.rank;
-  get('tracks').replaceChildren(...tracks.map(track => {
+  get('tracks').replaceChildren(...tracks.map((track, row) => {
     const label = element('span', { text: track.score.toFixed(3), name: 'score' });
-    if (isNew(track)) label.append(' ', element('span', { text: 'new', name: 'new' }));
+    if (changes[row]) label.append(' ', element('span', { text: changes[row], name: 'change' }));
     const button = element('button', { text: 'Listen', type: 'button', 'data-rank': track.rank });
     button.append(element('span', { text: ` to ${track.track_id}`, name: 'unseen' }));
     button.addEventListener('click', () => tried(() => listen(track.track_id)));
@@ -183,8 +195,12 @@ function showTracks(tracks) {
       button);
   }));
   if (focused) document.querySelector(`[data-rank="${focused}"]`)?.focus();
-  state.shown = new Set(tracks.map(track => track.track_id));
-  return before === null ? null : tracks.filter(isNew).length;
+  const isFirst = state.shown === null;
+  state.shown = tracks.map(track => track.track_id);
+  if (isFirst) return '';
+  const fresh = changes.filter(change => change === 'new').length;
+  if (fresh) return `, ${fresh} of them new`;
+  return changes.some(Boolean) ? ', the same in another order' : ', the same as before';
 }
 
 // A listen ----------------------------------------------------------------------------------------
@@ -273,7 +289,7 @@ function contextChanged() {
 async function start() {
   state.map = await ask('v1/map');
   const { users } = await ask('v1/users?count=50');
-  get('user-list').replaceChildren(...users.map(user => element('option', { text: user, value: user })));
+  get('user-list').replaceChildren(...users.map(user => element('option', { text: user })));
   get('user').value = users[0] ?? 'somebody new';
   await showUser(get('user').value);
 }
@@ -301,8 +317,7 @@ get('token-form').addEventListener('submit', event => {
   get('token-form').hidden = true;
   tried(start);
 });
-for (const query of ['(prefers-color-scheme: dark)']) {
-  matchMedia(query).addEventListener('change', () => drawMap(get('map'), state.map, state.places));
-}
-addEventListener('resize', () => drawMap(get('map'), state.map, state.places));
+const redraw = () => drawMap(get('map'), state.map, state.places);
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
+addEventListener('resize', redraw);
 tried(start);
