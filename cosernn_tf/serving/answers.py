@@ -34,6 +34,18 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class FromLog:
+    """Of n users in one context."""
+
+    embeddings: np.ndarray
+    """u, (n, dim) float32, unit norm."""
+    attention: np.ndarray | None
+    """[β̂, β̄], (n, 2) float32, of models that have it."""
+    records: np.ndarray
+    """(n,) what they rest on (`user_state.record_type`); valid until the next context."""
+
+
+@dataclass(frozen=True)
 class RankedTrack:
     """A recommended track."""
 

@@ -14,8 +14,8 @@ from cosernn_tf.serving import user_state
 from cosernn_tf.serving.step_model import Outputs, StepModel
 from cosernn_tf.table import SessionTable
 
-USERS_PER_STEP: Final = 4096
-"""Bounds the memory of a step, whatever a model carries (Encore 167 KB a user)."""
+USERS_AT_ONCE: Final = 2_048
+"""Bounds memory, whatever a model carries: Encore 170 KB a user."""
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,8 @@ class Carrier:
 def _blocks(length: int) -> list[slice]:
     """One at least, so that the shapes of nothing are known, too."""
     return [
-        slice(start, min(start + USERS_PER_STEP, length))
-        for start in range(0, max(length, 1), USERS_PER_STEP)
+        slice(start, min(start + USERS_AT_ONCE, length))
+        for start in range(0, max(length, 1), USERS_AT_ONCE)
     ]
 
 

@@ -26,6 +26,9 @@ class ContextColumns:
     device: np.ndarray
     stream_source: np.ndarray
 
+    def take(self, rows: np.ndarray) -> "ContextColumns":
+        return ContextColumns(**{name: values[rows] for name, values in vars(self).items()})
+
     def after(self, records: np.ndarray, *, gap_seconds: int) -> Starts:
         """How sessions of users start then.
 

@@ -1,9 +1,11 @@
 """The session sequences of the workspace, as a past that users' records are carried over."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from cosernn_tf.schema import SESSION_GAP_SECONDS, age_bucket
-from cosernn_tf.serving.carrier import Carrier, Contents, Starts, embedded
+from cosernn_tf.serving.carrier import USERS_AT_ONCE, Carrier, Contents, Starts, embedded
 from cosernn_tf.table import SessionTable
 from cosernn_tf.workspace import SessionsDirectory
 
@@ -32,6 +34,13 @@ def ends(table: SessionTable) -> np.ndarray:
     estimate = table.num_tracks[last] * took / np.maximum(1, heard)
     found[last] = (table.session_start[last] + estimate).astype(np.int64)
     return found
+
+
+def in_parts(table: SessionTable, *, at_most: int = USERS_AT_ONCE) -> Iterator[SessionTable]:
+    """The table in parts of so few users that their records fit into memory."""
+    size = min(at_most, USERS_AT_ONCE)
+    for start in range(0, table.num_users, size):
+        yield table.select_users(np.arange(start, min(start + size, table.num_users)))
 
 
 class LoggedSessions:

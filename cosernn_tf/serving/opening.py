@@ -6,7 +6,8 @@ from typing import Final
 
 from cosernn_tf.retrieval.index import open_index
 from cosernn_tf.runs import INDEX
-from cosernn_tf.serving.recommender import Recommender, generation_of
+from cosernn_tf.serving.generation import generation_of
+from cosernn_tf.serving.recommender import Recommender
 from cosernn_tf.serving.redis_store import RedisStore
 from cosernn_tf.serving.sqlite_store import SqliteStore
 from cosernn_tf.serving.store import StateStore

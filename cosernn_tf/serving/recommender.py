@@ -1,21 +1,21 @@
 """Recommends tracks for sessions that are about to start, as listens come in (§7)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
+import pyarrow as pa
 from tqdm import tqdm
 
 from cosernn_tf.config import require
-from cosernn_tf.dataset import read_shards
-from cosernn_tf.models.base import MODEL_FILE
+from cosernn_tf.dataset import read_shards, read_user
 from cosernn_tf.models.stepping import SESSIONS
 from cosernn_tf.retrieval.index import open_index
 from cosernn_tf.retrieval.track_index import TrackIndex
 from cosernn_tf.runs import INDEX
 from cosernn_tf.schema import DAYS_OF_WEEK
-from cosernn_tf.serving import user_state
 from cosernn_tf.serving.answers import (
+    FromLog,
     PastSession,
     Prediction,
     RankedTrack,
@@ -23,31 +23,19 @@ from cosernn_tf.serving.answers import (
     RecommendRequest,
 )
 from cosernn_tf.serving.carrier import Carrier
-from cosernn_tf.serving.contexts import ContextReader
+from cosernn_tf.serving.contexts import ContextColumns, ContextReader
 from cosernn_tf.serving.history import past_sessions
 from cosernn_tf.serving.listens import Context, Listen, Outcome
-from cosernn_tf.serving.logged import LoggedSessions, gap_of
+from cosernn_tf.serving.logged import LoggedSessions, gap_of, in_parts
 from cosernn_tf.serving.settle import Catalogue, Settler
-from cosernn_tf.serving.step_model import StepModel
+from cosernn_tf.serving.step_model import Outputs, StepModel
 from cosernn_tf.serving.store import MemoryStore, StateStore
 from cosernn_tf.serving.users import Users
 from cosernn_tf.table import SessionTable, in_blocks
 from cosernn_tf.trained_run import TrainedRun, open_trained_run
-from cosernn_tf.whole_files import file_sha256
-from cosernn_tf.workspace import Workspace, sha256
+from cosernn_tf.workspace import Workspace
 
 _SESSIONS_PER_BLOCK: Final = 200_000
-
-
-def generation_of(run: TrainedRun) -> str:
-    """What states of users belong to: weights, embeddings, vocabularies and session sequences."""
-    parts = (
-        str(user_state.VERSION),
-        file_sha256(run.path / MODEL_FILE),
-        run.sessions.sha256,
-        run.embeddings.sha256,
-    )
-    return sha256(" ".join(parts).encode())
 
 
 class Recommender:
@@ -72,7 +60,8 @@ class Recommender:
         self.gap_seconds = gap_of(run.sessions)
         self._carrier = Carrier(StepModel(run.model))
         vocabulary = run.sessions.tracks["track_id"]
-        self._track_ids: list[str] = index.track_ids(vocabulary).to_pylist()
+        self.track_ids: pa.StringArray = index.track_ids(vocabulary).combine_chunks()
+        self._track_ids: list[str] = self.track_ids.to_pylist()
         self._catalogue = Catalogue(
             {track: row for row, track in enumerate(vocabulary.to_pylist())},
             run.embeddings.vectors,
@@ -96,7 +85,7 @@ class Recommender:
         Args:
             workspace: Where it is.
             run: Its name.
-            store: Of its generation (`generation_of`); None: in memory.
+            store: Of its generation (`generation.generation_of`); None: in memory.
             max_users: In memory.
 
         Raises:
@@ -140,8 +129,11 @@ class Recommender:
             table: Of session sequences; none of its users is in memory.
             before: UTC second; sessions that start then or later are left out. None: none are.
         """
-        logged = LoggedSessions(table, self.run.embeddings.vectors, gap_seconds=self.gap_seconds)
-        self._users.take_in(logged, table, before=before)
+        for part in in_parts(table):
+            self._users.take_in(self._logged(part), before=before)
+
+    def _logged(self, table: SessionTable) -> LoggedSessions:
+        return LoggedSessions(table, self.run.embeddings.vectors, gap_seconds=self.gap_seconds)
 
     def observe(self, listen: Listen) -> Outcome:
         """Takes in a listen; it is in the store when this returns."""
@@ -193,8 +185,7 @@ class Recommender:
         columns = self._contexts.columns(contexts)
         records = self._users.current(users, columns.second)
         ids = np.array([user.encode("utf-8", "surrogatepass") for user in users], object)
-        starts = columns.after(records, gap_seconds=self.gap_seconds)
-        outputs = self._carrier.predict(records, ids, starts)
+        outputs = self._outputs(ids, columns, records)
         return [
             Prediction(
                 outputs.embeddings[row],
@@ -203,6 +194,10 @@ class Recommender:
             )
             for row in range(len(users))
         ]
+
+    def _outputs(self, users: np.ndarray, contexts: ContextColumns, records: np.ndarray) -> Outputs:
+        starts = contexts.after(records, gap_seconds=self.gap_seconds)
+        return self._carrier.predict(records, users, starts)
 
     def recommend(
         self, user: str, context: Context, k: int = 10, *, exclude_heard: bool = False
@@ -226,11 +221,56 @@ class Recommender:
         Raises:
             UserError: As `recommend`, if one of them is wrong.
         """
-        if not requests:
-            return []
         for request in requests:
             self.check(request)
-        predictions = self.predict_many([r.user for r in requests], [r.context for r in requests])
+        users, contexts = ([getattr(r, name) for r in requests] for name in ("user", "context"))
+        return self._answers(requests, self.predict_many(users, contexts))
+
+    def recommend_from_log(self, user: str, context: Context, k: int = 10) -> Recommendation:
+        """What would have been recommended then: of the log, from the sessions that started before.
+
+        Listens that were observed have no say, and nothing is kept.
+
+        Raises:
+            UserError: As `recommend`, or the log has no such user.
+        """
+        request = RecommendRequest(user, context, k)
+        self.check(request)
+        table = read_user(self.run.sessions, user)
+        ((_, found),) = self.from_log(table, [context])
+        attention = None if found.attention is None else found.attention[0]
+        sessions = int(found.records[SESSIONS][0])
+        return self._answers([request], [Prediction(found.embeddings[0], attention, sessions)])[0]
+
+    def from_log(
+        self, table: SessionTable, contexts: Sequence[Context]
+    ) -> Iterator[tuple[int, FromLog]]:
+        """Predictions for the users of a table in each context, from what they heard before.
+
+        Args:
+            table: Of session sequences.
+            contexts: In any order.
+
+        Yields:
+            The number of a context, each once, and of all users what was found.
+        """
+        columns = self._contexts.columns(contexts)
+        logged = self._logged(table)
+        records = logged.new(self._carrier)
+        done = np.zeros(table.num_users, np.int64)
+        for number in np.argsort(columns.second, kind="stable").tolist():
+            until = logged.number_before(int(columns.second[number]))
+            logged.carry(self._carrier, records, done, until)
+            done = until
+            of_all = columns.take(np.full(table.num_users, number))
+            outputs = self._outputs(table.user_id, of_all, records)
+            yield number, FromLog(outputs.embeddings, outputs.attention, records)
+
+    def _answers(
+        self, requests: Sequence[RecommendRequest], predictions: Sequence[Prediction]
+    ) -> list[Recommendation]:
+        if not requests:
+            return []
         exclude = None
         if any(request.exclude_heard for request in requests):
             exclude = [self._heard(r.user) if r.exclude_heard else _NO_ROWS for r in requests]
@@ -261,13 +301,14 @@ class Recommender:
 
     def check(self, request: RecommendRequest) -> None:
         """Raises `UserError`, as `recommend` does, if the request is wrong."""
-        require(request.k >= 1, f"k={request.k} must be at least 1")
+        self.check_context(request.context, request.k)
+
+    def check_context(self, context: Context, k: int) -> None:
+        """The same of any user."""
         tracks = self.index.size
-        require(
-            request.k <= tracks,
-            f"k={request.k} is more than the {tracks} tracks that have an embedding",
-        )
-        self._contexts.check(request.context)
+        require(k >= 1, f"k={k} must be at least 1")
+        require(k <= tracks, f"k={k} is more than the {tracks} tracks that have an embedding")
+        self._contexts.check(context)
 
     def _heard(self, user: str) -> np.ndarray:
         """(n,) int64 rows of the track vocabulary."""

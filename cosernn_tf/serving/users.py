@@ -13,7 +13,6 @@ from cosernn_tf.serving.logged import LoggedSessions
 from cosernn_tf.serving.residents import Residents
 from cosernn_tf.serving.settle import Past, Settler
 from cosernn_tf.serving.store import StateStore, UserUpdate
-from cosernn_tf.table import SessionTable
 
 _LISTENS_AT_ONCE: Final = 10_000
 
@@ -73,14 +72,11 @@ class Users:
         row = int(self._residents.rows([user])[0])
         return self._residents.heard(row), self._residents.open_listens(row)
 
-    def take_in(
-        self, logged: LoggedSessions, table: SessionTable, *, before: int | None = None
-    ) -> None:
+    def take_in(self, logged: LoggedSessions, *, before: int | None = None) -> None:
         """Puts users with their sessions of the log into the store.
 
         Args:
             logged: Sessions of users of whom none is in memory.
-            table: The same.
             before: UTC second; sessions that start then or later are left out. None: none are.
         """
         number = logged.number_before(before)
@@ -94,7 +90,7 @@ class Users:
                     state=user_state.to_bytes(records[row], heard[row]),
                     open_from=int(records["earliest"][row]),
                 )
-                for row, user in enumerate(table.user_id)
+                for row, user in enumerate(logged.table.user_id)
             ]
         )
 

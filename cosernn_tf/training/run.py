@@ -16,6 +16,7 @@ from cosernn_tf.embedding import embed_tracks, playlists_sha256
 from cosernn_tf.errors import UserError
 from cosernn_tf.models import create
 from cosernn_tf.models.base import MODEL_FILE, load_model
+from cosernn_tf.models.one_step import step, step_signature
 from cosernn_tf.models.recurrence import portable
 from cosernn_tf.playlists import FORMATS
 from cosernn_tf.prediction import input_signature
@@ -191,14 +192,20 @@ def _train(
 
 
 def export(model: keras.Model, path: Path) -> None:
-    """Writes a SavedModel whose signature takes the model's inputs and gives named outputs.
+    """Writes a SavedModel whose signatures take the model's inputs and give named outputs.
 
-    It runs with a GPU and without, wherever it was written.
+    `serve` takes whole sequences, `step` a session of each user and the state before it: see
+    `cosernn_tf.models.one_step`. It runs with a GPU and without, wherever it was written.
     """
     archive = keras.export.ExportArchive()
     archive.track(model)
     with portable(model):
         archive.add_endpoint("serve", model.__call__, input_signature=[input_signature(model)])
+        archive.add_endpoint(
+            "step",
+            lambda tensors: step(model, tensors),
+            input_signature=[step_signature(model)],
+        )
         archive.write_out(str(path), verbose=False)
 
 

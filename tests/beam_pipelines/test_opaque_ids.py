@@ -21,9 +21,10 @@ from beam_pipelines.job import sessionize
 from beam_pipelines.rules.checks import MAX_TEXT_BYTES, check_listens
 from cosernn_tf.dataset import read_all, read_user
 from cosernn_tf.errors import UserError, on_a_line
-from cosernn_tf.recommendation import Recommender
 from cosernn_tf.retrieval.index import build_index
 from cosernn_tf.runs import INDEX
+from cosernn_tf.serving.listens import Context
+from cosernn_tf.serving.recommender import Recommender
 from cosernn_tf.workspace import SessionsDirectory, Workspace, from_lines, open_sessions, to_lines
 from tests.cosernn_tf.retrieval.runs import write_run
 from tests.entry_points import run_each
@@ -232,7 +233,7 @@ def test_recommend_takes_them(directory, tmp_path):
     build_index(trained.embeddings, trained.embeddings.vectors[:5], trained.path / INDEX)
     recommender = Recommender.open(workspace, "small")
     for user in ("anna\0", "an\nna", "\x1b[31manna", *IDS[::20]):
-        answer = recommender.recommend(user, device="web", at=datetime.now(UTC), k=20)
+        answer = recommender.recommend_from_log(user, Context(datetime.now(UTC), "web"), 20)
         assert (answer.user, answer.earlier_sessions) == (user, 4)
         assert {track.track_id for track in answer.tracks} <= set(IDS)
         head, *_, last = answer.to_text().split("\n")
@@ -241,14 +242,14 @@ def test_recommend_takes_them(directory, tmp_path):
         assert "\x1b" not in answer.to_text()
     for nobody in ("anna\0\0\0", "an\udcffna", "\ud800"):
         with pytest.raises(UserError, match="is not in"):
-            recommender.recommend(nobody, device="web", at=datetime.now(UTC))
+            recommender.recommend_from_log(nobody, Context(datetime.now(UTC), "web"))
     # From a shell, which may pass what is no UTF-8.
     results = run_each(
         "cosernn_tf.recommend",
         [[f"--user={user}", "--run=small", "--format=json"] for user in ("an\nna", "an\udcffna")],
         folder=workspace.root.parent,
         output=tmp_path / "printed",
-        preload=["cosernn_tf.recommendation"],
+        preload=["cosernn_tf.serving.everyone"],
     )
     assert json.loads(results[0].stdout)["user"] == "an\nna", results[0].stderr
     assert "is not in" in results[1].error

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,6 @@ from cosernn_tf.dataset import read_all
 from cosernn_tf.errors import UserError
 from cosernn_tf.features import embed_sessions
 from cosernn_tf.prediction import Predictions, Predictor
-from cosernn_tf.recommendation import Recommender, with_session
 from cosernn_tf.retrieval.index import build_index
 from cosernn_tf.runs import INDEX
 from cosernn_tf.schema import (
@@ -26,6 +26,12 @@ from cosernn_tf.schema import (
     Per,
     age_bucket,
 )
+from cosernn_tf.serving.carrier import Carrier, Starts
+from cosernn_tf.serving.contexts import ContextReader
+from cosernn_tf.serving.listens import Context
+from cosernn_tf.serving.logged import LoggedSessions
+from cosernn_tf.serving.recommender import Recommender
+from cosernn_tf.serving.step_model import StepModel
 from cosernn_tf.table import SessionTable
 from cosernn_tf.trained_run import TrainedRun, open_trained_run
 from cosernn_tf.windows import evaluation_windows, sequence_data
@@ -91,10 +97,9 @@ def test_a_real_session_gets_its_batch_prediction(recommender, run, table, batch
     sessions = [*wanted[:: len(wanted) // 12], wanted[-1], *table.row_splits[:3]]
     assert table.position[sessions].max() > 20
     for session in sessions:
-        answer = recommender.recommend(
+        answer = recommender.recommend_from_log(
             table.user_id[table.user_of_session[session]].decode(),
-            device=DEVICES[table.device[session]],
-            at=at(table.session_start[session]),
+            Context(at(table.session_start[session]), DEVICES[table.device[session]]),
             k=num_embedded,
         )
         # The scores of all tracks leave no freedom to the embedding.
@@ -109,9 +114,8 @@ def test_a_real_session_gets_its_batch_prediction(recommender, run, table, batch
 def test_tracks_are_the_nearest_in_order(recommender, run, table, batch):
     session = table.row_splits[2] - 1
     user = table.user_id[1].decode()
-    answer = recommender.recommend(
-        user, device=DEVICES[table.device[session]], at=at(table.session_start[session]), k=12
-    )
+    context = Context(at(table.session_start[session]), DEVICES[table.device[session]])
+    answer = recommender.recommend_from_log(user, context, k=12)
     scores = run.embeddings.vectors.astype(np.float64) @ batch.embeddings[session]
     scores[~run.embeddings.vectors.any(axis=1)] = -9.0
     assert rows_of(answer) == np.argsort(-scores, kind="stable")[:12].tolist()
@@ -123,8 +127,8 @@ def test_tracks_are_the_nearest_in_order(recommender, run, table, batch):
 def test_context_is_that_of_the_clock_of_the_user(recommender):
     moment = datetime(2019, 6, 1, 1, 30, tzinfo=UTC)
     answers = {
-        offset: recommender.recommend(
-            "user-3", device="mobile", at=moment.astimezone(timezone(timedelta(hours=offset))), k=5
+        offset: recommender.recommend_from_log(
+            "user-3", Context(moment.astimezone(timezone(timedelta(hours=offset))), "mobile"), k=5
         )
         for offset in (0, -2, 5)
     }
@@ -137,7 +141,7 @@ def test_context_is_that_of_the_clock_of_the_user(recommender):
 def test_device_changes_the_answer(recommender):
     moment = datetime(2019, 6, 1, tzinfo=UTC)
     mobile, desktop = (
-        scores_of(recommender.recommend("user-3", device=device, at=moment))
+        scores_of(recommender.recommend_from_log("user-3", Context(moment, device)))
         for device in ("mobile", "desktop")
     )
     assert np.abs(mobile - desktop).max() > 1e-4
@@ -147,7 +151,8 @@ def test_before_the_first_session_age_and_context_answer(recommender, table):
     moment = datetime(2019, 3, 1, tzinfo=UTC)
     buckets = age_bucket(table.user_age)
     answers = [
-        recommender.recommend(user.decode(), device="mobile", at=moment) for user in table.user_id
+        recommender.recommend_from_log(user.decode(), Context(moment, "mobile"))
+        for user in table.user_id
     ]
     assert {answer.earlier_sessions for answer in answers} == {0}
     assert {answer.long_term_attention for answer in answers} == {0.0}
@@ -176,22 +181,19 @@ def test_a_run_may_ask_for_user_and_stream_source(knowing, workspace, table):
     gaps = table.seconds_since_last
     sessions = np.flatnonzero((gaps >= SESSION_GAP_SECONDS) & (table.stream_source > 0))[::60]
     for session in sessions:
-        arguments = {
-            "user": table.user_id[table.user_of_session[session]].decode(),
-            "device": DEVICES[table.device[session]],
-            "at": at(table.session_start[session]),
-        }
+        user = table.user_id[table.user_of_session[session]].decode()
+        start, device = at(table.session_start[session]), DEVICES[table.device[session]]
         source = STREAM_SOURCES[table.stream_source[session]]
-        answer = knowing.recommend(**arguments, stream_source=source)
+        answer = knowing.recommend_from_log(user, Context(start, device, source))
         scores = run.embeddings.vectors[rows_of(answer)] @ expected[session]
         np.testing.assert_allclose(scores_of(answer), scores, atol=1e-5)
         assert answer.long_term_attention is None
-        without = knowing.recommend(**arguments)
-        assert without == knowing.recommend(**arguments, stream_source="unknown")
+        without = knowing.recommend_from_log(user, Context(start, device))
+        assert without == knowing.recommend_from_log(user, Context(start, device, "unknown"))
         assert np.abs(scores_of(without) - scores_of(answer)).max() > 1e-4
 
 
-# The session that is added -----------------------------------------------------------------------
+# What is known of a moment -----------------------------------------------------------------------
 
 
 PER_SESSION = [feature.name for feature in SESSION_FEATURES if feature.per is not Per.USER]
@@ -233,34 +235,35 @@ def user() -> SessionTable:
         (30_100, 4, SESSION_GAP_SECONDS),
     ],
 )
-def test_the_row_that_is_added(user, seconds, earlier, since_last):
-    start = int(user.session_start[0]) + seconds
-    table = with_session(user, start=at(start), device=3)
-    assert table.num_sessions == earlier + 1
-    assert table.row_splits.tolist() == [0, earlier + 1]
-    assert table.seconds_since_last[-1] == since_last
-    assert table.session_start[-1] == start
-    assert table.device[-1] == 3
-    assert (table.day_of_week[-1], table.hour[-1]) == (at(start).weekday(), at(start).hour)
-    assert (table.track[-1] == -1).all()
-    assert (table.skipped[-1] == -1).all()
-    assert (table.user_id, table.user_age) == (user.user_id, user.user_age)
-    for name in PER_SESSION:
-        before, after = getattr(user, name), getattr(table, name)
-        assert after.dtype == before.dtype
-        np.testing.assert_array_equal(after[:earlier], before[:earlier])
+def test_what_a_session_at_a_moment_rests_on(run, user, seconds, earlier, since_last):
+    moment = at(user.session_start[0] + seconds)
+    number, starts = begun(run, user, moment)
+    assert number == earlier
+    assert starts.seconds_since_last.tolist() == [since_last]
+    assert (starts.day_of_week[0], starts.hour[0]) == (moment.weekday(), moment.hour)
+    assert starts.device.tolist() == [DEVICES.index("speaker")]
 
 
-def test_the_only_session_is_taken_to_end_when_it_starts(user):
+def test_the_only_session_is_taken_to_end_when_it_starts(run, user):
     only = first_sessions(user, 1)
-    table = with_session(only, start=at(user.session_start[0] + 5_000), device=1)
-    assert table.seconds_since_last.tolist() == [0, 5_000]
+    _, starts = begun(run, only, at(user.session_start[0] + 5_000))
+    assert starts.seconds_since_last.tolist() == [5_000]
 
 
-def test_a_fraction_of_a_second_counts_as_the_second_it_is_in(user):
-    start = at(user.session_start[1]) + timedelta(milliseconds=999)
-    table = with_session(user, start=start, device=1)
-    assert table.session_start.tolist() == user.session_start[:2].tolist()
+def test_a_fraction_of_a_second_counts_as_the_second_it_is_in(run, user):
+    number, _ = begun(run, user, at(user.session_start[1]) + timedelta(milliseconds=999))
+    assert number == 1
+
+
+def begun(run: TrainedRun, user: SessionTable, moment: datetime) -> tuple[int, Starts]:
+    """Earlier sessions of one user, and how one at that moment starts."""
+    carrier = Carrier(StepModel(run.model))
+    columns = ContextReader(run).columns([Context(moment, "speaker")])
+    logged = LoggedSessions(user, run.embeddings.vectors, gap_seconds=SESSION_GAP_SECONDS)
+    number, records = logged.number_before(int(columns.second[0])), logged.new(carrier)
+    logged.carry(carrier, records, np.zeros_like(number), number)
+    assert records["sessions"].tolist() == number.tolist()
+    return int(number[0]), columns.after(records, gap_seconds=SESSION_GAP_SECONDS)
 
 
 # What is refused ---------------------------------------------------------------------------------
@@ -270,27 +273,36 @@ def test_a_fraction_of_a_second_counts_as_the_second_it_is_in(user):
     ("change", "says"),
     [
         ({"user": "nobody"}, "user 'nobody' is not in"),
-        ({"device": "toaster"}, "--device=toaster is unknown: choose from unknown, mobile, "),
-        ({"k": 0}, "--k=0 must be at least 1"),
-        ({"k": 182}, "--k=182 is more than the 181 tracks that have an embedding"),
+        ({"device": "toaster"}, "the device 'toaster' is unknown: choose from unknown, mobile, "),
+        ({"k": 0}, "k=0 must be at least 1"),
+        ({"k": 182}, "k=182 is more than the 181 tracks that have an embedding"),
         ({"at": datetime(2019, 6, 1)}, "no UTC offset"),
-        ({"stream_source": "charts"}, "--stream_source=charts has no use: run 'small' was trained"),
+        (
+            {"stream_source": "charts"},
+            "the stream source 'charts' has no use: run 'small' was trained",
+        ),
     ],
 )
 def test_refuses(recommender, change, says):
-    arguments = {"user": "user-1", "device": "mobile", "at": datetime(2019, 6, 1, tzinfo=UTC)}
+    of: dict[str, Any] = {
+        "user": "user-1",
+        "device": "mobile",
+        "at": datetime(2019, 6, 1, tzinfo=UTC),
+        "k": 10,
+    }
+    of |= change
+    context = Context(of["at"], of["device"], of.get("stream_source"))
     with pytest.raises(UserError, match=says):
-        recommender.recommend(**(arguments | change))
+        recommender.recommend_from_log(of["user"], context, of["k"])
+    if "user" not in change:
+        with pytest.raises(UserError, match=says):
+            recommender.recommend(of["user"], context, of["k"])
 
 
 def test_refuses_an_unknown_stream_source(knowing):
-    with pytest.raises(UserError, match="--stream_source=radio is unknown: choose from unknown, u"):
-        knowing.recommend(
-            "user-1",
-            device="mobile",
-            at=datetime(2019, 6, 1, tzinfo=UTC),
-            stream_source="radio",
-        )
+    context = Context(datetime(2019, 6, 1, tzinfo=UTC), "mobile", "radio")
+    with pytest.raises(UserError, match="stream source 'radio' is unknown: choose from unknown, u"):
+        knowing.recommend_from_log("user-1", context)
 
 
 def test_a_run_or_an_index_that_does_not_exist_is_refused(workspace):
@@ -324,9 +336,8 @@ def test_prints_json_alone_on_standard_output(recommender, workspace):
         "--format=json",
     )
     assert done.returncode == 0, done.stderr
-    answer = recommender.recommend(
-        "user-2", device="desktop", at=datetime.fromisoformat("2019-06-01T08:00:00+02:00"), k=3
-    )
+    moment = datetime.fromisoformat("2019-06-01T08:00:00+02:00")
+    answer = recommender.recommend_from_log("user-2", Context(moment, "desktop"), k=3)
     printed, expected = json.loads(done.stdout), json.loads(json.dumps(answer.to_dict()))
     for one, other in zip(printed["tracks"], expected["tracks"], strict=True):
         assert one.pop("score") == pytest.approx(other.pop("score"), abs=1e-5)
@@ -337,16 +348,17 @@ def test_prints_json_alone_on_standard_output(recommender, workspace):
 
 
 def test_text_has_a_row_for_each_track(recommender):
-    moment = datetime(2019, 6, 1, 8, tzinfo=UTC)
-    lines = recommender.recommend("user-2", device="mobile", at=moment, k=3).to_text().splitlines()
-    answer = recommender.recommend("user-2", device="mobile", at=moment, k=3)
+    context = Context(datetime(2019, 6, 1, 8, tzinfo=UTC), "mobile")
+    answer = recommender.recommend_from_log("user-2", context, k=3)
+    lines = answer.to_text().splitlines()
     assert lines[0] == "user-2 on mobile at 2019-06-01T08:00:00+00:00 (Saturday, 08h)"
     assert f"earlier sessions: {answer.earlier_sessions}," in lines[1]
     assert lines[3].split() == ["rank", "track", "score"]
     assert [line.split() for line in lines[4:]] == [
         [str(track.rank), track.track_id, f"{track.score:.3f}"] for track in answer.tracks
     ]
-    cold = recommender.recommend("user-2", device="mobile", at=datetime(2019, 1, 1, tzinfo=UTC))
+    new_year = Context(datetime(2019, 1, 1, tzinfo=UTC), "mobile")
+    cold = recommender.recommend_from_log("user-2", new_year)
     assert "cold start" in cold.to_text()
 
 

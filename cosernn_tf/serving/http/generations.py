@@ -10,12 +10,13 @@ import pyarrow as pa
 from absl import logging
 
 from cosernn_tf.dataset import read_shards
+from cosernn_tf.serving.generation import generation_of
 from cosernn_tf.serving.http.config import ServeConfig
 from cosernn_tf.serving.http.metrics import Metrics
 from cosernn_tf.serving.http.requests import MAX_USERS
 from cosernn_tf.serving.http.worker import UnavailableError, Worker
 from cosernn_tf.serving.map import map_of_tracks
-from cosernn_tf.serving.recommender import Recommender, generation_of
+from cosernn_tf.serving.recommender import Recommender
 
 _LOADING_SECONDS = 5
 """After which to ask again while the first model loads."""
@@ -27,7 +28,7 @@ class Generation:
 
     run: str
     name: str
-    """Of what its states belong to, `recommender.generation_of`."""
+    """Of what its states belong to, `generation.generation_of`."""
     map: bytes
     """The answer of `/v1/map`."""
     users: tuple[str, ...]

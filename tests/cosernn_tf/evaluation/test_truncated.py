@@ -17,10 +17,11 @@ from cosernn_tf.evaluation.config import SCORES_FILE, EvaluationConfig
 from cosernn_tf.evaluation.heuristics import HEURISTICS, ORACLES
 from cosernn_tf.evaluation.run import evaluate_runs
 from cosernn_tf.models import MODELS
-from cosernn_tf.recommendation import Recommender
 from cosernn_tf.retrieval.index import build_index
 from cosernn_tf.runs import INDEX
 from cosernn_tf.schema import SECONDS_PER_DAY, SESSION_FEATURES, Per
+from cosernn_tf.serving.listens import Context
+from cosernn_tf.serving.recommender import Recommender
 from cosernn_tf.table import SessionTable
 from cosernn_tf.trained_run import open_trained_run
 from cosernn_tf.workspace import Workspace
@@ -97,7 +98,7 @@ def test_recommendations_of_a_moment_rest_on_what_was_before(workspaces, model):
         for user in ("user-2", "user-5"):
             for day in (1, 5):
                 at = datetime.fromtimestamp(END - day * SECONDS_PER_DAY, UTC)
-                answers.append(recommender.recommend(user, device="mobile", at=at, k=7))
+                answers.append(recommender.recommend_from_log(user, Context(at, "mobile"), 7))
     half = len(answers) // 2
     for ours, theirs in zip(answers[:half], answers[half:], strict=True):
         assert ours.earlier_sessions == theirs.earlier_sessions > 20

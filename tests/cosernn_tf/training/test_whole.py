@@ -10,10 +10,11 @@ import pytest
 from cosernn_tf.config import MODEL_NAMES
 from cosernn_tf.evaluation.config import EvaluationConfig
 from cosernn_tf.evaluation.run import evaluate_runs
-from cosernn_tf.recommendation import Recommender
 from cosernn_tf.retrieval.held_out import held_out_predictions
 from cosernn_tf.retrieval.index import build_index, open_index
 from cosernn_tf.runs import INDEX
+from cosernn_tf.serving.listens import Context
+from cosernn_tf.serving.recommender import Recommender
 from cosernn_tf.trained_run import open_trained_run
 from cosernn_tf.training.feed import Feed
 from cosernn_tf.training.run import train_run
@@ -50,7 +51,7 @@ def test_a_model_is_trained_evaluated_indexed_and_asked(name, workspace, tmp_pat
     recommender = Recommender.open(workspace, name)
     moment = datetime(2019, 6, 1, 8, tzinfo=UTC)
     answers = [
-        recommender.recommend(user.decode(), device="mobile", at=moment, k=5)
+        recommender.recommend_from_log(user.decode(), Context(moment, "mobile"), 5)
         for user in next(feed.blocks()).table.user_id
     ]
     assert all(answer.long_term_attention is None for answer in answers)

@@ -1,0 +1,51 @@
+"""The signature `step` of exported models, called without this package."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from cosernn_tf.config import MODEL_NAMES
+from cosernn_tf.features import embed_sessions
+from cosernn_tf.models.base import PREDICTION
+from cosernn_tf.schema import MODEL_INPUTS
+from cosernn_tf.training.run import export
+from cosernn_tf.windows import make_batch, sequence_data
+from tests.cosernn_tf.models.conftest import call, whole_users
+from tests.workspaces import random_table
+
+PROGRAM = Path(__file__).with_name("exported.py")
+
+
+def test_sessions_one_by_one_give_the_batch_predictions(open_run, tmp_path):
+    table = random_table(3, num_users=3, sessions_per_user=6)
+    windows = whole_users(table)
+    runs = {name: open_run(name) for name in MODEL_NAMES}
+    vectors = runs["cosernn"].embeddings.vectors
+    batch = make_batch(sequence_data(table, embed_sessions(table, vectors)), windows)
+    for name, run in runs.items():
+        export(run.model, tmp_path / name)
+    # Strings that NumPy saves without pickling.
+    inputs = {
+        spec.name: batch.inputs[spec.name].astype("S")
+        if spec.dtype == "string"
+        else batch.inputs[spec.name]
+        for spec in MODEL_INPUTS
+    }
+    np.savez(tmp_path / "inputs.npz", allow_pickle=False, **inputs)
+    done = subprocess.run(
+        [sys.executable, "-I", PROGRAM, "inputs.npz", *MODEL_NAMES],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for name, run in runs.items():
+        expected = call(run.model, batch)[PREDICTION].numpy()
+        found = np.load(tmp_path / f"{name}.npz")
+        for row, length in enumerate(windows.lengths):
+            ours, theirs = found["prediction"][row, :length], expected[row, :length]
+            np.testing.assert_allclose(ours, theirs, atol=1e-5)
+        assert found["sessions"].tolist() == [windows.lengths.max()] * 3
