@@ -74,7 +74,7 @@ def test_the_exchange_fails_no_request_and_loses_no_listen(server, own):
     acknowledged: list[Listen] = []
 
     def write(number: int) -> list[Answer]:
-        answers = []
+        answers: list[Answer] = []
         while not is_over.is_set():
             user = f"writer-{number}"
             one = listen(user, f"track-{len(answers) % 50}", AFTER + 2_000 * len(answers))
