@@ -17,8 +17,9 @@ import numpy as np
 from benchmarks.serving_process import Client, ServerProcess
 from cosernn_tf.retrieval.index import open_index
 from cosernn_tf.runs import INDEX
+from cosernn_tf.serving.generation import generation_of
 from cosernn_tf.serving.listens import Context, Listen
-from cosernn_tf.serving.recommender import Recommender, generation_of
+from cosernn_tf.serving.recommender import Recommender
 from cosernn_tf.serving.sqlite_store import SqliteStore
 from cosernn_tf.trained_run import TrainedRun, open_trained_run
 from cosernn_tf.workspace import Workspace

@@ -31,6 +31,7 @@ from cosernn_tf.serving.settle import Catalogue, Settler
 from cosernn_tf.serving.step_model import Outputs, StepModel
 from cosernn_tf.serving.store import MemoryStore, StateStore
 from cosernn_tf.serving.users import Users
+from cosernn_tf.serving.work import MODEL, SEARCH, Work
 from cosernn_tf.table import SessionTable, in_blocks
 from cosernn_tf.trained_run import TrainedRun, open_trained_run
 from cosernn_tf.workspace import Workspace
@@ -99,6 +100,11 @@ class Recommender:
     def bytes_per_user(self) -> int:
         """Of memory that the records of a user take, open listens and heard tracks aside."""
         return 2 * self._carrier.dtype.itemsize
+
+    @property
+    def work(self) -> Work:
+        """What it has done so far."""
+        return self._users.work
 
     @property
     def users_in_memory(self) -> int:
@@ -185,7 +191,8 @@ class Recommender:
         columns = self._contexts.columns(contexts)
         records = self._users.current(users, columns.second)
         ids = np.array([user.encode("utf-8", "surrogatepass") for user in users], object)
-        outputs = self._outputs(ids, columns, records)
+        with self.work.timed(MODEL):
+            outputs = self._outputs(ids, columns, records)
         return [
             Prediction(
                 outputs.embeddings[row],
@@ -274,11 +281,12 @@ class Recommender:
         exclude = None
         if any(request.exclude_heard for request in requests):
             exclude = [self._heard(r.user) if r.exclude_heard else _NO_ROWS for r in requests]
-        found = self.index.search(
-            np.stack([prediction.embedding for prediction in predictions]),
-            max(request.k for request in requests),
-            exclude=exclude,
-        )
+        with self.work.timed(SEARCH):
+            found = self.index.search(
+                np.stack([prediction.embedding for prediction in predictions]),
+                max(request.k for request in requests),
+                exclude=exclude,
+            )
         days, hours = self._contexts.local([request.context for request in requests])
         return [
             Recommendation(

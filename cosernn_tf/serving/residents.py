@@ -26,6 +26,8 @@ class Residents:
         self._heard = [NOTHING_HEARD] * len(self._closed)
         self._row_of: OrderedDict[str, int] = OrderedDict()
         self.max_users = max_users
+        self.evictions = 0
+        """Users who have made room so far."""
 
     def __len__(self) -> int:
         return len(self._row_of)
@@ -75,6 +77,7 @@ class Residents:
         if row is None:
             if len(self._row_of) >= self.max_users:
                 _, row = self._row_of.popitem(last=False)
+                self.evictions += 1
             else:
                 row = len(self._row_of) + 1
                 self._make_room(row + 1)

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from cosernn_tf.config import require
-from cosernn_tf.serving import user_state
+from cosernn_tf.serving import user_state, work
 from cosernn_tf.serving.carrier import Carrier
 from cosernn_tf.serving.listens import Key, Listen, Outcome, by_user, preferred
 from cosernn_tf.serving.logged import LoggedSessions
@@ -28,6 +28,7 @@ class Users:
         self._settle = settler
         self._store = store
         self._residents = Residents(carrier.dtype, max_users)
+        self.work = work.Work()
 
     def __len__(self) -> int:
         """Users in memory."""
@@ -145,7 +146,11 @@ class Users:
     def _bring(self, users: Sequence[str]) -> None:
         """Loads those of the distinct users, at most `max_users`, that are not in memory."""
         missing = self._residents.find(users)
-        stored = self._store.load(missing) if missing else {}
+        if not missing:
+            return
+        with self.work.timed(work.LOAD):
+            stored = self._store.load(missing)
+        self.work.loads += len(stored)
         if not stored:
             return
         records, heard = self._carrier.new(len(stored)), [user_state.NOTHING_HEARD] * len(stored)
@@ -155,6 +160,7 @@ class Users:
                 records[number], heard[number] = found
         past = Past(records, records, ((),) * len(stored))
         self._residents.put(list(stored), past, heard)
+        self.work.evictions = self._residents.evictions
         self._change(
             {u: list(kept.open_listens) for u, kept in stored.items() if kept.open_listens}
         )
@@ -199,6 +205,8 @@ class Users:
                     late=tuple(late.get(user, ())),
                 )
         if updates:
-            self._store.commit(list(updates.values()))
+            with self.work.timed(work.COMMIT):
+                self._store.commit(list(updates.values()))
         if users:
             self._residents.put(users, settled.past, heard)
+            self.work.evictions = self._residents.evictions

@@ -1,5 +1,6 @@
 """What is measured of a server, for Prometheus."""
 
+from dataclasses import replace
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
@@ -7,6 +8,7 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from cosernn_tf.serving.recommender import Recommender
+from cosernn_tf.serving.work import Work
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
@@ -43,7 +45,9 @@ class Metrics:
         )
         self.batch_seconds = histogram("batch_seconds", "Of a micro-batch.", "kind")
         self.parts = counter(
-            "part_seconds", "Seconds in parts of the work of the model's thread.", "part"
+            "part_seconds",
+            "Seconds in the model, the search of tracks, and the store.",
+            "part",
         )
         self.listens = counter("listens", "Listens that were sent.", "outcome")
         self.unknown_tracks = counter("unknown_tracks", "Listens of tracks without a row.")
@@ -52,15 +56,26 @@ class Metrics:
         self.evictions = counter("user_evictions", "Users whose state left the memory.")
         self.reloads = counter("reloads", "Exchanges of the model.", "outcome")
         self.is_ready = gauge("ready", "1 once recommendations are answered.")
+        self._watched: Work | None = None
+        self._before = Work()
         self.model = Info(_PREFIX + "model", "What answers.", registry=self._registry)
 
     def batch(self, kind: str, size: int, seconds: float) -> None:
         self.batch_size.labels(kind).observe(size)
         self.batch_seconds.labels(kind).observe(seconds)
 
-    def memory(self, recommender: Recommender) -> None:
-        """Of the users in memory; called in the thread that owns the recommender."""
+    def watch(self, recommender: Recommender) -> None:
+        """Takes over what it has done; called in the thread that asks it."""
+        now = recommender.work
+        if self._watched is not now:
+            self._watched, self._before = now, Work()
+        before = self._before
         self.users.set(recommender.users_in_memory)
+        self.loads.inc(now.loads - before.loads)
+        self.evictions.inc(now.evictions - before.evictions)
+        for part, seconds in now.seconds.items():
+            self.parts.labels(part).inc(seconds - before.seconds[part])
+        self._before = replace(now, seconds=dict(now.seconds))
 
     def text(self) -> bytes:
         """All of it, as Prometheus reads it."""

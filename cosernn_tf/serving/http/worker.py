@@ -147,7 +147,7 @@ class Worker:
                 if own := [job for job in jobs if job.kind is kind]:
                     answers = self._answers(kind, own)
                     self._loop.call_soon_threadsafe(_deliver, own, answers)
-            self._metrics.memory(self._recommender)
+            self._metrics.watch(self._recommender)
 
     def _taken(self) -> list[_Job]:
         """The next batch; none at the end."""

@@ -83,9 +83,15 @@ def test_users_beyond_the_memory_come_from_the_store(workspace, cosernn, tmp_pat
     ]
     with served(opened) as server:
         first = [server.get(path).json for path in paths]
-        assert server.metric("cosernn_users_in_memory") == 2
         assert [server.get(path).json for path in paths] == first
         assert len({str(answer["tracks"]) for answer in first}) == 5
+        # The answers come before what is counted of them.
+        server.run(server.generations.worker.call(lambda model: None))
+        assert server.metric("cosernn_users_in_memory") == 2
+        assert server.metric("cosernn_user_loads_total") == 10
+        assert server.metric("cosernn_user_evictions_total") == 8
+        for part in ("model", "search", "load"):
+            assert server.metric(f'cosernn_part_seconds_total{{part="{part}"}}') > 0
 
 
 # The token ---------------------------------------------------------------------------------------
