@@ -56,6 +56,12 @@ class Run:
         """The epoch that was kept."""
         return max(self.history, key=lambda epoch: epoch["validation_score"])
 
+    @property
+    def best_by(self) -> str | None:
+        """What the epoch was chosen by; None of an older version."""
+        value: str | None = self.config.get("config", {}).get("best_by")
+        return value
+
     @cached_property
     def source(self) -> Source:
         command = (

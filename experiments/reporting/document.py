@@ -136,6 +136,27 @@ class Facts:
 
 
 @dataclass(frozen=True)
+class Definition:
+    """What a term means."""
+
+    name: str
+    """Of its place on the page."""
+    title: str
+    sentences: tuple[str, ...]
+    words: tuple[str, ...] = ()
+    """Regular expressions: where text first has one, it links here."""
+    address: str = ""
+    """On the web, of what is defined."""
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """Terms that the page's text links to."""
+
+    entries: tuple[Definition, ...]
+
+
+@dataclass(frozen=True)
 class Sources:
     """Where each table and figure of the document comes from."""
 
@@ -149,7 +170,7 @@ class Listings:
     """Titles and texts."""
 
 
-Block = Table | Figure | Missing | Facts | Sources | Listings
+Block = Table | Figure | Missing | Facts | Definitions | Sources | Listings
 
 
 @dataclass(frozen=True)
@@ -175,12 +196,21 @@ class Document:
     """The recommended model beside others."""
     cautions: tuple[str, ...]
     sections: tuple[Section, ...]
+    data: tuple[str, ...] = ()
+    """What it is about: the log and what was made of it."""
     colophon: tuple[str, ...] = field(default=())
     """When, where and with what the report itself was made."""
 
     def files(self) -> tuple[Source, ...]:
         """Every file that a table rests on, once."""
         return tuple(dict.fromkeys(s for table in self.tables() for s in table.sources))
+
+    def definitions(self) -> Iterator[Definition]:
+        """Every one that is on the page."""
+        for section in self.sections:
+            for block in section.blocks:
+                if isinstance(block, Definitions):
+                    yield from block.entries
 
     def tables(self) -> Iterator[Table]:
         """Every table, also those behind figures."""

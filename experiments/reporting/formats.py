@@ -8,6 +8,7 @@ from experiments.reporting.document import Column, Estimate, Kind
 ABSENT: Final = "–"
 LEAST_P: Final = 0.001
 _GAP: Final = "\N{NO-BREAK SPACE}"
+PERCENT_SIGN: Final = f"{_GAP}%"
 
 
 def cell_text(value: str | int | float | Estimate | None, column: Column) -> str:
@@ -43,11 +44,11 @@ def signed(value: float, decimals: int) -> str:
 
 
 def percent(share: float, decimals: int = 1) -> str:
-    return f"{100 * share:,.{decimals}f}{_GAP}%"
+    return f"{100 * share:,.{decimals}f}{PERCENT_SIGN}"
 
 
 def change(share: float, decimals: int = 1) -> str:
-    return f"{signed(100 * share, decimals)}{_GAP}%"
+    return f"{signed(100 * share, decimals)}{PERCENT_SIGN}"
 
 
 def p_value(p: float) -> str:

@@ -21,7 +21,8 @@ from experiments.reporting.document import (
     Table,
 )
 from experiments.reporting.drawing.svg import clean
-from experiments.reporting.formats import ABSENT, cell_text
+from experiments.reporting.formats import ABSENT, PERCENT_SIGN, cell_text
+from experiments.reporting.links import FirstUses
 
 _TEMPLATES: Final = Path(__file__).with_name("templates")
 _PAGE: Final = "page.html.j2"
@@ -48,6 +49,7 @@ def to_html(document: Document, *, folder: Path) -> str:
         ranges=_ranges,
         what=_what,
         link=lambda source: _link(source, folder),
+        terms=FirstUses(document.definitions()).link,
     )
     style = Markup((_TEMPLATES / _STYLE).read_text(encoding="utf-8"))
     files = {source: number for number, source in enumerate(document.files(), start=1)}
@@ -98,6 +100,7 @@ def _cell(cell: Cell, column: Column) -> str | Markup:
         spread = cell_text(cell.deviation, Column("", "", Kind.NUMBER, column.decimals))
         shown = Markup('{} <span class="spread below">± {}</span>').format(shown, spread)
     elif cell.low is not None and cell.high is not None and "deviation" not in column.parts:
-        ends = [cell_text(end, column) for end in (cell.low, cell.high)]
-        shown = Markup('{} <span class="spread">({} to {})</span>').format(shown, *ends)
+        low, high = (cell_text(end, column) for end in (cell.low, cell.high))
+        low = low.removesuffix(PERCENT_SIGN)  # one is enough
+        shown = Markup('{} <span class="spread">({} to {})</span>').format(shown, low, high)
     return shown

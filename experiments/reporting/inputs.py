@@ -13,6 +13,7 @@ from cosernn_tf.errors import UserError
 from cosernn_tf.evaluation.config import METRICS_FILE, SCORES_FILE
 from cosernn_tf.evaluation.report import METRICS_FORMAT
 from cosernn_tf.runs import is_finished
+from cosernn_tf.tracks import DESCRIPTION
 from cosernn_tf.whole_files import file_sha256
 from cosernn_tf.workspace import SessionsDirectory, Workspace, open_sessions
 from experiments.reporting.document import Source
@@ -65,6 +66,8 @@ class Inputs:
     evaluation: Evaluation | None
     tables: Mapping[int, MadeTable]
     analysis: AnalysisFile | None
+    embeddings: Mapping[str, Any] | None
+    """How the track embeddings were made, if they are those of the evaluation."""
 
     @property
     def at(self) -> str:
@@ -111,16 +114,18 @@ def read_inputs(workspace: Workspace, *, evaluation: Path | None = None) -> Inpu
             f"{evaluation} has no {METRICS_FILE}: give a directory of cosernn_tf.evaluate"
         )
     analysis = workspace.analysis / ANALYSIS_FILE
+    found = None if chosen is None else _read_evaluation(chosen, workspace)
     return Inputs(
         workspace=workspace,
         sessions=sessions,
-        evaluation=None if chosen is None else _read_evaluation(chosen, workspace),
+        evaluation=found,
         tables={
             number: _read_table(number, workspace)
             for number in TABLES
             if (workspace.table(number) / CSV).is_file()
         },
         analysis=_read_analysis(analysis, workspace) if analysis.is_file() else None,
+        embeddings=_read_embeddings(workspace, found),
     )
 
 
@@ -175,6 +180,19 @@ def _read_analysis(path: Path, workspace: Workspace) -> AnalysisFile:
     _check_format(path, content, ANALYSIS_FORMAT, "cosernn_tf.analyze")
     command = f"python -m cosernn_tf.analyze --workspace={workspace.root}"
     return AnalysisFile(content, _source(path, command))
+
+
+def _read_embeddings(
+    workspace: Workspace, evaluation: Evaluation | None
+) -> Mapping[str, Any] | None:
+    path = workspace.tracks / DESCRIPTION
+    if not path.is_file():
+        return None
+    content: Mapping[str, Any] = read_json(path)
+    known = content.get("embeddings_sha256")
+    if evaluation is not None and evaluation.content["provenance"]["embeddings_sha256"] != known:
+        return None
+    return content
 
 
 def _check_format(path: Path, content: Mapping[str, Any], expected: int, job: str) -> None:

@@ -1,5 +1,6 @@
 """The models of an evaluation, and what differs between them; seeds of one model are one."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -286,6 +287,13 @@ def _deviation(content: Mapping[str, Any], runs: Sequence[str], metric: str) -> 
     if len(values) < 2 or None in values:
         return None
     return float(np.std(values, ddof=1))
+
+
+def range_of(metric: Metric) -> tuple[float, float]:
+    """Least and greatest value that a session can have, and so any mean."""
+    if not metric.higher_is_better:
+        return 1.0, float(metric.k or math.inf)
+    return (-1.0, 1.0) if metric.k is None else (0.0, 1.0)
 
 
 def groups_of(runs: Sequence[str]) -> dict[str, tuple[str, ...]]:

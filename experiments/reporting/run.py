@@ -19,6 +19,7 @@ from experiments.reporting.formats import counted
 from experiments.reporting.html import to_html
 from experiments.reporting.inputs import Evaluation, Inputs, read_inputs
 from experiments.reporting.latex import to_latex
+from experiments.reporting.log_facts import log_facts, log_sentences, not_told
 from experiments.reporting.models import Comparison, comparison_of, groups_of
 from experiments.reporting.palette import looks_of
 from experiments.reporting.report_data import Evaluated, ReportData
@@ -130,6 +131,7 @@ def _untrained(comparison: Comparison) -> list[str]:
 
 def _document(data: ReportData, title: str) -> Document:
     inputs, evaluated = data.inputs, data.evaluated
+    facts = log_facts(inputs)
     sections: list[Section] = []
     verdict = "Nothing has been evaluated yet, so no model can be recommended."
     why: list[str] = []
@@ -152,6 +154,7 @@ def _document(data: ReportData, title: str) -> Document:
             evaluated.verdict,
             evaluated.costs,
             is_synthetic=inputs.is_synthetic,
+            not_told=not_told(facts),
             not_evaluated=_not_evaluated(inputs, evaluated),
             seeds_in_tables=inputs.seeds_in_tables,
         )
@@ -176,6 +179,7 @@ def _document(data: ReportData, title: str) -> Document:
         scorecard=card,
         cautions=tuple(limits),
         sections=tuple(sections),
+        data=tuple(log_sentences(inputs, facts)),
         colophon=_colophon(),
     )
 
@@ -188,7 +192,7 @@ def _subtitle(data: ReportData) -> str:
     return (
         f"{counted(len(comparison.trained), 'trained model')} beside heuristics and oracles, "
         f"on {counted(comparison.sessions, 'session')} of {counted(comparison.users, 'user')} "
-        f"of the {split} split"
+        f"of the {split} split{' of a synthetic log' * data.inputs.is_synthetic}"
     )
 
 

@@ -78,7 +78,10 @@ def _if_one(verdict: Verdict) -> list[str]:
     if any(standing is not chosen for standing in verdict.tasks.values()):
         found.append(f"If one model has to do for all: {quoted(chosen.model)}.")
         if verdict.tie is None:
-            found.append(_loses(chosen, metrics) + ", any other more.")
+            found.append(
+                f"It loses the fewest metrics, {metrics - len(chosen.unbeaten)} of {metrics}: by "
+                "these another model is measurably better."
+            )
     if verdict.tie is not None:
         others = verdict.tie.others
         found += [
@@ -88,10 +91,6 @@ def _if_one(verdict: Verdict) -> list[str]:
             f"because {verdict.tie.decided_by}."
         ]
     return [" ".join(found)] if found else []
-
-
-def _loses(standing: Standing, metrics: int) -> str:
-    return f"It loses {metrics - len(standing.unbeaten)} of {counted(metrics, 'metric')}"
 
 
 def _against(verdict: Verdict, rivals: Rivals) -> str:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +11,7 @@ from experiments.reporting.drawing.svg import WIDTH, Drawing, shortened, width_o
 
 _STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
 _TICK_GAP: Final = 6
+_LONG: Final = 2
 _ROOM: Final = 0.04
 """Beyond the outermost values, as a share of the way between them."""
 
@@ -28,6 +30,15 @@ class Axis:
     is_whole: bool = False
     """Ticks at whole numbers only."""
     name_tick: Callable[[float], str] | None = None
+    least: float = -math.inf
+    """Values below are not possible: what reaches there ends here."""
+    most: float = math.inf
+    cuts_long: bool = False
+    """Intervals that are much longer than the others do not widen it."""
+
+    def within(self, value: float) -> float:
+        """The nearest possible value."""
+        return min(max(value, self.least), self.most)
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,26 @@ class Scale:
 
     def __call__(self, value: float) -> float:
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+    def within(self, value: float) -> float:
+        """The nearest value in view."""
+        return min(max(value, self.low), self.high)
+
+
+def in_view(points: Sequence[tuple[float, float | None, float | None]], axis: Axis) -> list[float]:
+    """Values that a scale has to show, of points with the ends of their intervals.
+
+    All of them; of an axis that cuts long intervals, ends no further from the outermost points than
+    twice the median interval is long.
+    """
+    values = [value for value, _, _ in points]
+    ends = [end for _, low, high in points for end in (low, high) if end is not None]
+    lengths = [high - low for _, low, high in points if low is not None and high is not None]
+    if axis.cuts_long and lengths:
+        room = _LONG * statistics.median(lengths)
+        least, most = min(values) - room, max(values) + room
+        ends = [min(max(end, least), most) for end in ends]
+    return [*values, *ends]
 
 
 def scale_of(
@@ -60,7 +91,7 @@ def scale_of(
         end: Of the highest.
         ends_at: The lowest value stands at the axis' end itself, such as the zero of bars.
     """
-    known = [value for value in values if value is not None and math.isfinite(value)]
+    known = [axis.within(v) for v in values if v is not None and math.isfinite(v)]
     if axis.has_zero or not known:
         known.append(0.0)
     low, high = min(known), max(known)

@@ -5,7 +5,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-from experiments.reporting.drawing.axes import Axis, draw_x_axis, scale_of
+from experiments.reporting.drawing.axes import Axis, draw_x_axis, in_view, scale_of
 from experiments.reporting.drawing.svg import WIDTH, Drawing, in_lines, width_of
 from experiments.reporting.palette import Look
 
@@ -62,8 +62,8 @@ def draw_dots(rows: list[DotRow], axis: Axis, words: Words) -> Markup:
         description=words.description,
         height=bottom + _BELOW,
     )
-    values = [value for row in rows for dot in row.dots for value in (dot.value, dot.low, dot.high)]
-    scale = scale_of(values, axis, start=left, end=_RIGHT)
+    points = [(dot.value, dot.low, dot.high) for row in rows for dot in row.dots]
+    scale = scale_of(in_view(points, axis), axis, start=left, end=_RIGHT)
     draw_x_axis(drawing, scale, axis, top=_TOP, bottom=bottom)
     top = float(_TOP)
     for row, lines, height in zip(rows, labels, heights, strict=True):
@@ -75,7 +75,7 @@ def draw_dots(rows: list[DotRow], axis: Axis, words: Words) -> Markup:
         for place, dot in enumerate(row.dots):
             y = middle + (place - (len(row.dots) - 1) / 2) * _DODGE
             if dot.low is not None and dot.high is not None:
-                low, high = scale(dot.low), scale(dot.high)
+                low, high = (scale(scale.within(axis.within(end))) for end in (dot.low, dot.high))
                 drawing.line((low, y), (high, y), f"range c{dot.look.colour}")
             drawing.marker((scale(dot.value), y), dot.look)
         if not row.dots:

@@ -10,6 +10,7 @@ from experiments.reporting.drawing.axes import (
     Axis,
     draw_x_axis,
     draw_y_axis,
+    in_view,
     scale_of,
     spread,
 )
@@ -56,7 +57,7 @@ def draw_lines(
     y_axis: Axis,
     words: Words,
     *,
-    in_view: Sequence[float] = (),
+    also: Sequence[float] = (),
 ) -> Markup:
     """Lines on common axes, with further heights in view, so that drawings can be compared."""
     labels = [line.label for line in lines if line.label and line.places]
@@ -67,8 +68,12 @@ def draw_lines(
     )
     places = [place for line in lines for place in line.places]
     x_scale = scale_of((p.x for p in places), x_axis, start=_LEFT, end=right)
-    heights = [*in_view, *(value for p in places for value in (p.y, p.low, p.high))]
+    heights = [*also, *in_view([(p.y, p.low, p.high) for p in places], y_axis)]
     y_scale = scale_of(heights, y_axis, start=_BOTTOM, end=_TOP)
+
+    def height(end: float) -> float:
+        return y_scale(y_scale.within(y_axis.within(end)))
+
     draw_y_axis(drawing, y_scale, y_axis, left=_LEFT, right=right)
     draw_x_axis(drawing, x_scale, x_axis, top=_BOTTOM, bottom=_BOTTOM)
     for line in lines:
@@ -76,8 +81,8 @@ def draw_lines(
         points = [(x_scale(p.x), y_scale(p.y)) for p in line.places]
         sure = [p for p in line.places if p.low is not None and p.high is not None]
         if len(sure) > 1:
-            edge = [(x_scale(p.x), y_scale(p.high)) for p in sure if p.high is not None]
-            back = [(x_scale(p.x), y_scale(p.low)) for p in reversed(sure) if p.low is not None]
+            edge = [(x_scale(p.x), height(p.high)) for p in sure if p.high is not None]
+            back = [(x_scale(p.x), height(p.low)) for p in reversed(sure) if p.low is not None]
             drawing.path(edge + back, f"band {colour}", is_closed=True)
         if len(points) > 1:
             drawing.path(points, f"line {colour}{' dashed' if line.is_dashed else ''}")

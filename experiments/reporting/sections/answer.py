@@ -18,7 +18,7 @@ from experiments.reporting.document import (
 from experiments.reporting.drawing.axes import Axis
 from experiments.reporting.drawing.dots import Dot, DotRow, Words, draw_dots
 from experiments.reporting.formats import counted, listed
-from experiments.reporting.models import LEVEL, Difference, Model
+from experiments.reporting.models import LEVEL, Difference, Model, range_of
 from experiments.reporting.report_data import Evaluated
 from experiments.reporting.sections.scorecard import short_title
 from experiments.reporting.verdict import headline_metrics
@@ -76,7 +76,8 @@ def _means(evaluated: Evaluated) -> Figure:
             f"{counted(len(models), 'model')}; {best} has the best mean, "
             f"{max_text(models, metric.name, metric.higher_is_better)}.",
         )
-        axis = Axis(f"mean {metric_title(metric)} over sessions")
+        least, most = range_of(metric)
+        axis = Axis(f"mean {metric_title(metric)} over sessions", least=least, most=most)
         panels.append(Panel(title, draw_dots(rows, axis, words)))
     columns = (
         Column("model", "Model"),

@@ -8,6 +8,7 @@ from cosernn_tf.evaluation.catalogue_metrics import (
     CATALOGUE_METRICS,
     CUTOFFS,
     Part,
+    hit,
     ndcg,
     recall,
 )
@@ -47,7 +48,7 @@ _PARTS: Final = {
 _LISTS: Final = (
     ("coverage", "Coverage", Kind.PERCENT),
     ("head_share", "In the head", Kind.PERCENT),
-    ("novelty", "Novelty, bits", Kind.NUMBER),
+    ("novelty", "Rarity, bits", Kind.NUMBER),
     ("mean_log_popularity", "Log popularity", Kind.NUMBER),
     ("gini", "Gini", Kind.NUMBER),
 )
@@ -55,8 +56,9 @@ _LISTS_DRAWN: Final = ("coverage", "head_share", "novelty")
 _AXES: Final = {
     "coverage": "tracks that are in any list, of all",
     "head_share": "listed tracks that are in the head",
-    "novelty": "mean self-information of a listed track, bits",
+    "novelty": "mean rarity of a listed track among all users, bits",
 }
+_AXIS: Final = Axis("mean over sessions", least=0.0, most=1.0)
 _LISTENED: Final = "Tracks listened to"
 
 
@@ -92,9 +94,17 @@ def best_at_retrieval(evaluated: Evaluated) -> str | None:
     if catalogue is None:
         return None
     parts = []
-    for metric, title in (
-        (ndcg(_FIRST), f"nDCG@{_FIRST}"),
-        (recall(_LAST, Part.NEW), f"recall@{_LAST} of tracks new to the user"),
+    for metric, text in (
+        (ndcg(_FIRST), f"{{model}} has the best nDCG@{_FIRST} ({{number}})"),
+        (
+            recall(_LAST, Part.NEW),
+            f"{{model}} the best recall@{_LAST} of tracks new to the user ({{number}})",
+        ),
+        (
+            hit(_FIRST, Part.NEW),
+            f"one of a session's new tracks is among the {_FIRST} best in {{share}} of the "
+            "sessions that have any, at most ({model})",
+        ),
     ):
         known = [
             (value, model)
@@ -103,8 +113,15 @@ def best_at_retrieval(evaluated: Evaluated) -> str | None:
         ]
         if known:
             value, best = max(known, key=lambda pair: pair[0])
-            parts.append(f"{quoted(best)} has the best {title} ({value:.4f})")
-    return f"Among all tracks of the catalogue, {listed(parts)}." if parts else None
+            parts.append(
+                text.format(model=quoted(best), number=f"{value:.4f}", share=percent(value))
+            )
+    if not parts:
+        return None
+    return (
+        f"Among all tracks of the catalogue, {listed(parts)}. These means are beside the "
+        "metrics of the rule, and were not tested."
+    )
 
 
 def _mean_of_runs(catalogue: Mapping[str, Any], model: Model, metric: str) -> float | None:
@@ -142,7 +159,7 @@ def _figure(evaluated: Evaluated, means: Mapping[str, Mapping[str, Mean]]) -> Fi
             dot = Dot(look, mean.value, mean.low, mean.high, is_bold=model is best)
             rows.append(DotRow(model.title, (dot,)))
         words = Words(f"{name}-{metric}", title, sentence)
-        panels.append(Panel(title, draw_dots(rows, Axis("mean over sessions"), words)))
+        panels.append(Panel(title, draw_dots(rows, _AXIS, words)))
     table = Table(
         name,
         "Retrieval from the catalogue, with 95 % intervals",
@@ -272,7 +289,8 @@ def _lists_figure(evaluated: Evaluated, catalogue: Mapping[str, Any]) -> Figure:
             f"The {_FIRST} best tracks of each session, all sessions together; on top, what users "
             "listened to. The head are the most popular tracks, with half of the listens in "
             "training: a model to the right of what is listened to is biased towards the popular. "
-            "These are figures of all lists together, and have no intervals."
+            "Rarity is of a track among all users, not whether it is new to the one it is listed "
+            "for. These are figures of all lists together, and have no intervals."
         ),
     )
 

@@ -35,7 +35,7 @@ from experiments.reporting.drawing.dots import Dot, DotRow, Words, draw_dots
 from experiments.reporting.drawing.lines import Line, Place, draw_lines
 from experiments.reporting.drawing.svg import key_mark
 from experiments.reporting.formats import counted
-from experiments.reporting.models import Model
+from experiments.reporting.models import Model, range_of
 from experiments.reporting.report_data import Evaluated
 from experiments.reporting.sections.attention import attention_figure
 from experiments.reporting.verdict import headline_metrics
@@ -51,6 +51,8 @@ _DIMENSIONS: Final = {
     PERIOD: "period of the day",
     DEVICE: "device",
 }
+_IN_ORDER: Final = (EARLIER_SESSIONS, ACTIVITY)
+"""Of which one asks how it goes on, and not only how far it varies."""
 _AS_LINES: Final = (EARLIER_SESSIONS, DAYS_SINCE_TRAINING)
 _AS_DOTS: Final = (ACTIVITY, AGE)
 """Period and device are drawn as Fig. 5."""
@@ -155,7 +157,9 @@ def _figure(broken: _Broken, worst: Sequence[Row]) -> Figure:
         reading=(
             "Groups by days are of whole days from the end of the training split; those of "
             "activity are quarters of the users who have sessions in it, and the users who have "
-            f"none. Groups of fewer than {counted(MIN_USERS, 'user')} stand in the table only."
+            f"none. Groups of fewer than {counted(MIN_USERS, 'user')} stand in the table only. "
+            "Intervals much longer than the others are cut at the edge, and all where the metric "
+            "ends."
         ),
         key=tuple(
             KeyEntry(model.title, key_mark(broken.evaluated.looks[model.name]))
@@ -165,24 +169,70 @@ def _figure(broken: _Broken, worst: Sequence[Row]) -> Figure:
 
 
 def _ends(broken: _Broken, rows: Sequence[Row]) -> str:
-    """What the recommended model has in the first and the last group."""
+    """What the recommended model has in the first and the last group, or in the extreme ones."""
     own = [row for row in rows if row["model"] == broken.models[0].name]
     if not own:
         return f"{quoted(broken.models[0])} is not scored."
     titles = {metric.name: metric_title(metric) for metric in broken.metrics}
-    ends = [f"{row['mean']:.4f} for {row['group']}" for row in (own[0], own[-1])]
-    return f"{titles[own[0]['metric']]} of {quoted(broken.models[0])} is {ends[0]} and {ends[1]}."
+    subject = f"{titles[own[0]['metric']]} of {quoted(broken.models[0])}"
+    if own[0]["dimension"] in _IN_ORDER:
+        first, last = own[0], own[-1]
+        return (
+            f"{subject} goes from {first['mean']:.4f} ({first['group']}) to {last['mean']:.4f} "
+            f"({last['group']})."
+        )
+    least, most = (choose(own, key=lambda row: row["mean"]) for choose in (min, max))
+    return (
+        f"{subject} is between {least['mean']:.4f} ({least['group']}) and {most['mean']:.4f} "
+        f"({most['group']})."
+    )
 
 
 def _says_worst(broken: _Broken, worst: Sequence[Row]) -> list[str]:
-    """Whom the recommended model serves worst, by age."""
+    """Whom the recommended model serves worst, by age, and whether that is more than chance."""
     model, metric = broken.models[0], broken.metrics[0]
+    key = (AGE, model.name, metric.name)
+    overall = next(
+        (r["overall"] for r in worst if (r["dimension"], r["model"], r["metric"]) == key), None
+    )
+    rows = [row for row in broken.of(AGE, metric) if row["model"] == model.name]
+    found = None if overall is None else served_worst(rows, overall, metric)
+    if found is None:
+        return []
+    row, is_clear = found
+    said = f"{row['mean']:.4f}, {row['low']:.4f} to {row['high']:.4f}, "
+    said += counted(row["users"], "user")
+    if is_clear:
+        return [
+            f"By age, {quoted(model)} serves those of {row['group']} worst: {metric_title(metric)} "
+            f"{said}; of all {overall:.4f}."
+        ]
     return [
-        f"By age, {quoted(model)} serves those of {row['group']} worst: {metric_title(metric)} "
-        f"{row['mean']:.4f}, of all {row['overall']:.4f}."
-        for row in worst
-        if (row["dimension"], row["model"], row["metric"]) == (AGE, model.name, metric.name)
+        f"By age, no group is measurably worse served by {quoted(model)}: the mean of all, "
+        f"{overall:.4f}, is in the interval of each that is below it, also of the worst, "
+        f"{row['group']} ({said})."
     ]
+
+
+def served_worst(rows: Sequence[Row], overall: float, metric: Metric) -> tuple[Row, bool] | None:
+    """The group with the worst mean of those whose interval leaves out the mean of all.
+
+    Args:
+        rows: Of a dimension, model and metric.
+        overall: The mean over the sessions of all groups.
+        metric: Whether more is better.
+
+    Returns:
+        The group's row and True; if there is no such group, the worst of those that have an
+        interval, and False. None if none has one, or the worst is no worse than all together.
+    """
+    sign = 1.0 if metric.higher_is_better else -1.0
+    known = [r for r in rows if r["low"] is not None and sign * (r["mean"] - overall) < 0]
+    better_end = "high" if metric.higher_is_better else "low"
+    clear = [row for row in known if sign * (row[better_end] - overall) < 0]
+    if not known:
+        return None
+    return min(clear or known, key=lambda row: sign * row["mean"]), bool(clear)
 
 
 def _lines(broken: _Broken, rows: list[Row], words: Words, metric: Metric) -> Any:
@@ -202,7 +252,10 @@ def _lines(broken: _Broken, rows: list[Row], words: Words, metric: Metric) -> An
         return groups[place] if 0 <= place < len(groups) else ""
 
     axis = Axis(_DIMENSIONS[rows[0]["dimension"]], is_whole=True, name_tick=name)
-    return draw_lines(lines, axis, Axis(metric_title(metric)), words)
+    least, most = range_of(metric)
+    return draw_lines(
+        lines, axis, Axis(metric_title(metric), least=least, most=most, cuts_long=True), words
+    )
 
 
 def _dots(broken: _Broken, rows: list[Row], words: Words, metric: Metric) -> Any:
@@ -215,7 +268,9 @@ def _dots(broken: _Broken, rows: list[Row], words: Words, metric: Metric) -> Any
             if (row := found.get((group, model.name))) is not None
         )
         drawn.append(DotRow(group, dots))
-    return draw_dots(drawn, Axis(f"mean {metric_title(metric)}"), words)
+    least, most = range_of(metric)
+    axis = Axis(f"mean {metric_title(metric)}", least=least, most=most, cuts_long=True)
+    return draw_dots(drawn, axis, words)
 
 
 def _table(broken: _Broken) -> Table:

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from cosernn_tf.evaluation.metrics import METRICS
+from cosernn_tf.evaluation.heuristics import ORACLES
+from cosernn_tf.evaluation.metrics import METRICS, Metric
 from experiments.reporting.document import (
     Block,
     Cell,
@@ -72,7 +73,16 @@ def _table(made: MadeTable) -> Table:
         f"{counted(made.content['users'], 'user')}; mean ± standard deviation over seeds."
     ]
     if has_paper and REFERENCE in names:
-        notes.append(_agreement(cells, [name for name in names if name != REFERENCE], metrics))
+        same = _same(cells, names, metrics)
+        notes += [
+            f"The figures of {listed([titles.get(name, name) for name in alike])} are the same "
+            "here: nothing in this log tells them apart, and only the first is counted below."
+            for alike in same
+        ]
+        uncounted = {REFERENCE, *ORACLES, *(name for alike in same for name in alike[1:])}
+        notes.append(_agreement(cells, [name for name in names if name not in uncounted]))
+        if not ORACLES.keys().isdisjoint(names):
+            notes.append("Oracles are not counted: nothing is learnt for them.")
     return Table(
         f"paper_table{made.number}",
         f"Table {made.number}{' beside the paper' * has_paper}: {table.caption}",
@@ -83,12 +93,21 @@ def _table(made: MadeTable) -> Table:
     )
 
 
-def _agreement(
+def _same(
     cells: Mapping[tuple[str, str], Mapping[str, str]],
     names: Sequence[str],
-    metrics: Sequence[object],
-) -> str:
-    """In how many cells the sign of Δ is the paper's."""
+    metrics: Sequence[Metric],
+) -> list[list[str]]:
+    """Rows that agree in every figure: what they differ by is not in the log."""
+    by_figures: dict[tuple[str, ...], list[str]] = {}
+    for name in names:
+        figures = tuple(cells[name, metric.name]["mean"] for metric in metrics)
+        by_figures.setdefault(figures, []).append(name)
+    return [alike for alike in by_figures.values() if len(alike) > 1]
+
+
+def _agreement(cells: Mapping[tuple[str, str], Mapping[str, str]], names: Sequence[str]) -> str:
+    """In how many cells of these rows the sign of Δ is the paper's."""
     by_metric: dict[str, list[bool]] = {}
     for (name, metric), cell in cells.items():
         here, there = _number(cell["relative"]), _number(cell["paper_relative"])

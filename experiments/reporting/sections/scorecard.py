@@ -20,10 +20,10 @@ def scorecard(evaluated: Evaluated) -> Table | None:
     for place, rivals in enumerate(verdict.rivals, start=1):
         group = f"Against {rivals.title}"
         columns += [
-            Column(f"model_{place}", "Which", group=group),
             Column(f"difference_{place}", "Difference", Kind.CHANGE, 1, group, ("low", "high")),
             Column(f"p_holm_{place}", "p", Kind.P_VALUE, group=group),
             Column(f"outcome_{place}", f"{short_title(chosen)} is", group=group),
+            Column(f"model_{place}", "Which", group=group),
         ]
     rows = []
     for metric in comparison.metrics:
@@ -37,7 +37,7 @@ def scorecard(evaluated: Evaluated) -> Table | None:
                 row += [None, None, None, None]
             else:
                 estimate = relative_estimate(difference)
-                row += [rival.title, estimate, difference.p, outcome(difference)]
+                row += [estimate, difference.p, outcome(difference), rival.title]
         rows.append(tuple(row))
     note = "Differences in percent of the other's mean, with 95 % intervals. Of a rank, lower is "
     note += "better. p is corrected"

@@ -91,8 +91,10 @@ def correlation_figure(rows: Rows, source: Source) -> Figure | None:
 
 
 def curve_figure(rows: Rows, source: Source) -> Figure | None:
-    """Skip rate by cosine, binned; None without sessions."""
+    """Skip rate by cosine, binned; None without sessions or skips."""
     name = "skip_curve"
+    if not any(row["skip_rate"] for row in rows):
+        return None  # a note says so
     lines, ends = [], []
     for min_skips, group in by(rows, "min_skips"):
         if min_skips not in _SHOWN:

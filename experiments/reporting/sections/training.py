@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from experiments.reporting.costs import Run
 from experiments.reporting.document import Cell, Column, Figure, Kind, Panel, Section, Table
@@ -12,8 +12,11 @@ from experiments.reporting.drawing.lines import Line, Place, draw_lines
 from experiments.reporting.formats import counted, listed
 from experiments.reporting.palette import Look
 from experiments.reporting.report_data import Evaluated
+from experiments.reporting.words import quoted
 
-_EPOCH = Axis("epoch", is_whole=True)
+_EPOCH: Final = Axis("epoch", is_whole=True)
+_RANKING: Final = "ranking"
+"""Of `--best_by`."""
 
 
 def training_section(evaluated: Evaluated) -> Section | None:
@@ -72,9 +75,7 @@ def _learning(evaluated: Evaluated) -> Figure:
             + listed([f"{run.best['validation_cosine']:.4f}" for run in cost.runs])
             + ".",
         )
-        panels.append(
-            Panel(title, draw_lines(lines, _EPOCH, Axis("cosine"), words, in_view=in_view))
-        )
+        panels.append(Panel(title, draw_lines(lines, _EPOCH, Axis("cosine"), words, also=in_view)))
     columns = (
         Column("model", "Model"),
         Column("run", "Run"),
@@ -97,7 +98,23 @@ def _learning(evaluated: Evaluated) -> Figure:
         reading=(
             "Full lines: validation split; dashed: training split. One line per seed; the mark is "
             "the epoch that was kept. Validation that falls while training rises is overfitting."
+            + _says_kept(evaluated)
         ),
+    )
+
+
+def _says_kept(evaluated: Evaluated) -> str:
+    """Of which models the mark is not at the highest cosine, and why."""
+    titles = [
+        quoted(evaluated.comparison.by_name[model])
+        for model, cost in evaluated.costs.items()
+        if any(run.best_by == _RANKING for run in cost.runs)
+    ]
+    if not titles:
+        return ""
+    return (
+        f" Of {listed(titles)} that is the epoch which ranked best on the validation split "
+        "(--best_by=ranking), not that of the best cosine."
     )
 
 
@@ -132,7 +149,7 @@ def _attention(evaluated: Evaluated) -> Figure | None:
             f"Attention on the offset of {title} by epoch",
             f"At the kept epoch: {listed([f'{value:.2f}' for value in kept[title]])}.",
         )
-        drawing = draw_lines(lines, _EPOCH, Axis("mean β̂"), words, in_view=(0.0, 1.0))
+        drawing = draw_lines(lines, _EPOCH, Axis("mean β̂"), words, also=(0.0, 1.0))
         panels.append(Panel(title, drawing))
     if not panels:
         return None

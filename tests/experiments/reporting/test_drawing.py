@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from experiments.reporting.drawing.axes import Axis, Scale, scale_of, spread, ticks
+from experiments.reporting.drawing.axes import Axis, Scale, in_view, scale_of, spread, ticks
 from experiments.reporting.drawing.bars import Bar, Box, draw_bars, draw_boxes
 from experiments.reporting.drawing.dots import Dot, DotRow, Words, draw_dots
 from experiments.reporting.drawing.heat_map import MAX_OPACITY, draw_heat_map
@@ -207,3 +207,45 @@ def test_shapes_differ_and_long_names_are_cut():
     cut = shortened("x" * 100, 100)
     assert cut.endswith("…")
     assert width_of(cut) <= 100
+
+
+def test_what_is_not_possible_is_not_drawn_and_does_not_widen_the_axis():
+    """An interval of a share that reaches from −1 to 2."""
+    share = Axis("share", least=0.0, most=1.0)
+    wide = (Place(0, 0.4, -1.0, 2.0), Place(1, 0.5, 0.45, 0.55))
+    scale = scale_of([0.4, -1.0, 2.0, 0.5, None], share, start=0, end=100)
+    assert scale(0.0) > 0
+    assert scale.low == pytest.approx(-0.04)
+    assert scale.high == pytest.approx(1.04)
+    svg = draw_lines([Line("", Look(1, "circle"), wide)], Axis("day"), share, WORDS)
+    (band,) = of_kind(svg, "band")
+    heights = [float(y) for y in re.findall(r"[-\d.]+[ ,]([-\d.]+)", band.get("d"))]
+    ends = [e for e in of_kind(svg, "tick") if e.get("text-anchor") == "end"]
+    y = {float(e.text): float(e.get("y")) - 4 for e in ends}
+    assert len(heights) == 4
+    assert min(heights) == pytest.approx(y[1.0], abs=0.1)
+    assert max(heights) == pytest.approx(y[0.0], abs=0.1)
+
+
+def test_an_interval_much_longer_than_the_others_does_not_widen_an_axis_that_cuts():
+    look = Look(1, "circle")
+    dots = [Dot(look, 0.20, 0.19, 0.21), Dot(look, 0.21, 0.20, 0.22), Dot(look, 0.21, 0.0, 1.0)]
+    axis = Axis("cosine", cuts_long=True)
+    # The median length is 0.02.
+    assert sorted(in_view([(d.value, d.low, d.high) for d in dots], axis)) == pytest.approx(
+        [0.16, 0.19, 0.20, 0.20, 0.21, 0.21, 0.21, 0.22, 0.25]
+    )
+    assert 1.0 in in_view([(d.value, d.low, d.high) for d in dots], AXIS)
+    assert in_view([(0.3, None, None)], axis) == [0.3]
+    svg = draw_dots([DotRow("a", tuple(dots))], axis, WORDS)
+    texts = [e.text for e in of_kind(svg, "tick") if e.get("text-anchor") == "middle"]
+    assert all(0.15 < float(text) < 0.26 for text in texts)
+    one, other, long = ((float(e.get("x1")), float(e.get("x2"))) for e in of_kind(svg, "range"))
+    assert 0 < long[0] < one[0] < other[0] < other[1] < long[1] <= WIDTH
+    places = tuple(Place(x, d.value, d.low, d.high) for x, d in enumerate(dots))
+    svg = draw_lines([Line("", look, places)], Axis("day"), axis, WORDS)
+    heights = [e.text for e in of_kind(svg, "tick") if e.get("text-anchor") == "end"]
+    assert all(0.15 < float(text) < 0.26 for text in heights)
+    (band,) = of_kind(svg, "band")
+    found = [float(y) for y in re.findall(r"[-\d.]+[ ,]([-\d.]+)", band.get("d"))]
+    assert all(20 < y < 210 for y in found)

@@ -128,6 +128,12 @@ def test_nothing_is_wider_than_the_screen_unfolded_or_not(visits, view):
     assert page.evaluate(
         "[...document.querySelectorAll('.scroll')].some(e => e.scrollWidth > e.clientWidth)"
     )  # what is wide scrolls by itself
+    # A shadow at the edge of what scrolls, which goes with the last column.
+    cues = page.evaluate(
+        "[...document.querySelectorAll('.scroll')].map(e => getComputedStyle(e))"
+        ".map(s => [s.backgroundAttachment, s.backgroundImage.split('linear-gradient').length - 1])"
+    )
+    assert {tuple(cue) for cue in cues} == {("local, local, scroll, scroll", 4)}
 
 
 @pytest.mark.parametrize("view", VIEWS)

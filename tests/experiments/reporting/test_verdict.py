@@ -145,6 +145,7 @@ def test_where_no_model_is_the_best_each_task_has_its_own():
         "No model is the best for everything. Deploy tracks for the prediction itself (cosine) and "
         "track ranking; “Last, any cxt” for session ranking, which needs no training."
     )
+    assert "It loses the fewest metrics, 4 of 9: by these another model" in text
     assert (
         "“Last, any cxt” is measurably better than tracks by MRR at K = 20 (0.8000 against "
         "0.4000), rank at K = 20 (5.0000 against 9.0000)"
