@@ -39,7 +39,7 @@ _CONNECTIONS = flags.DEFINE_list(
     "connections", list(map(str, _DEFAULT.connections)), "Numbers of connections of a load."
 )
 _SECONDS = flags.DEFINE_integer("seconds", _DEFAULT.seconds, "Of each load.")
-_SOAK_SECONDS = flags.DEFINE_integer("soak_seconds", _DEFAULT.soak_seconds, "Of a soak.")
+_SOAK_SECONDS = flags.DEFINE_integer("soak_seconds", _DEFAULT.soak_seconds, "Of a whole soak.")
 _SHARE = flags.DEFINE_float(
     "share_of_listens", _DEFAULT.share_of_listens, "Of the requests of a soak."
 )

@@ -72,7 +72,7 @@ class KillResult:
 
 
 @dataclass
-class _Sender:
+class Sender:
     """Sends the listens of some users, in their order, until it gets no answer."""
 
     users: Sequence[str]
@@ -134,7 +134,7 @@ def kill_under_load(config: KillConfig) -> KillResult:
     tracks = trained.sessions.tracks["track_id"].slice(0, 1_000).to_pylist()
     first = trained.sessions.manifest.last_timestamp + 86_400
     senders = [
-        _Sender(
+        Sender(
             users=users[number :: config.senders],
             tracks=tracks,
             rng=random.Random(rng.random()),
@@ -149,7 +149,9 @@ def kill_under_load(config: KillConfig) -> KillResult:
             _load_and_kill(server, senders, config, rng)
             result.kills += 1
             server = _started(config, store, number + 1)
-            _compare(server, senders, trained, store, result)
+            client = server.client()
+            compare(client, senders, trained, store, result)
+            client.close()
     finally:
         server.__exit__()
     return result
@@ -166,7 +168,7 @@ def _started(config: KillConfig, store: Path, number: int) -> ServerProcess:
 
 
 def _load_and_kill(
-    server: ServerProcess, senders: Sequence[_Sender], config: KillConfig, rng: random.Random
+    server: ServerProcess, senders: Sequence[Sender], config: KillConfig, rng: random.Random
 ) -> None:
     count = _Count()
     with ThreadPoolExecutor(len(senders)) as pool:
@@ -180,14 +182,22 @@ def _load_and_kill(
         one.result()
 
 
-def _compare(
-    server: ServerProcess,
-    senders: Sequence[_Sender],
+def compare(
+    client: Client,
+    senders: Sequence[Sender],
     trained: TrainedRun,
     path: Path,
     result: KillResult,
 ) -> None:
-    """Looks into the store, and asks the server that has started on it."""
+    """Looks into the store, and asks the server that has started on it.
+
+    Args:
+        client: Of that server.
+        senders: That have sent what is to be there.
+        trained: The run that answers.
+        path: Of the store.
+        result: What is found is added to it.
+    """
     store = SqliteStore.open(path, generation=generation_of(trained))
     users = [user for sender in senders for user in sender.users]
     stored = {user: store.listens(user) for user in users}
@@ -208,7 +218,6 @@ def _compare(
     replay = Recommender(trained, open_index(trained.path / INDEX, trained.embeddings))
     replay.observe_many([listen for listens in stored.values() for listen in listens])
     at = datetime.fromtimestamp(max(max(sender.clock.values()) for sender in senders) + 86_400, UTC)
-    client = server.client()
     for user in users:
         status, answer = client.get(
             f"/v1/users/{user}/recommendations?device=mobile&k=1&embedding=true"
@@ -222,7 +231,6 @@ def _compare(
         )
         result.compared += 1
         result.different += not same
-    client.close()
 
 
 def _fields(listen: Listen) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The command itself: signals, kills, and what it prints."""
 
+import random
 import shutil
 import signal
 import socket
@@ -8,14 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.serving_kill import KillConfig, kill_under_load
-from benchmarks.serving_process import ServerProcess
+from benchmarks.serving_kill import KillConfig, KillResult, Sender, compare, kill_under_load
+from benchmarks.serving_process import Client, ServerProcess
 from cosernn_tf.retrieval.index import build_index
 from cosernn_tf.runs import INDEX
+from cosernn_tf.serving.generation import generation_of
+from cosernn_tf.serving.listens import Listen
+from cosernn_tf.serving.opening import opener
+from cosernn_tf.serving.sqlite_store import SqliteStore
+from cosernn_tf.serving.store import UserUpdate
 from cosernn_tf.trained_run import open_trained_run
 from cosernn_tf.workspace import Workspace
 from tests.cosernn_tf.models.oracle import randomize
-from tests.cosernn_tf.serving.http.served import ask
+from tests.cosernn_tf.serving.http.served import ask, served
 from tests.entry_points import run, run_each
 
 USER = "hidden-user"
@@ -51,6 +57,40 @@ def test_no_acknowledged_listen_is_lost_when_it_is_killed_under_load(workspace, 
     assert result.acknowledged >= KILLS * 40 * 3
     assert result.unacknowledged > 0
     assert result.compared == KILLS * 12
+
+
+def test_what_is_lost_or_torn_or_otherwise_is_found(workspace, cosernn, tmp_path):
+    """What the kills look for, where it is so."""
+    path = tmp_path / "state.sqlite"
+    listens = [Listen(f"u{n}", "track-5", 1_560_000_000 + n, device="mobile") for n in range(5)]
+    store = SqliteStore.open(path, generation=generation_of(cosernn))
+    store.commit([UserUpdate(listen.user_id, listens=(listen,)) for listen in listens[:3]])
+    store.close()
+    users = [f"u{n}" for n in range(5)]
+    clock = dict.fromkeys(users, 1_560_000_100)
+    sender = Sender(users, ["track-5"], random.Random(0), clock)
+    sender.acknowledged = [(listens[0],), (listens[1], listens[3])]
+    sender.unanswered = [(listens[2], listens[4])]
+    opened = opener(workspace, cosernn.path.name, store=str(path), max_users=10)
+    with served(opened) as server:
+        # This server knows more of one user than is stored.
+        model = server.run(server.generations.worker.call(lambda model: model))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(model.store, "commit", lambda updates: None)
+            assert (
+                server.listens(
+                    {"user_id": "u0", "track_id": "track-6", "timestamp": 1_560_000_050}
+                ).status
+                == 200
+            )
+        result = KillResult()
+        client = Client(server.port)
+        compare(client, [sender], cosernn, path, result)
+        client.close()
+    assert result.acknowledged == 3
+    assert result.lost == 1
+    assert (result.unacknowledged, result.kept_unacknowledged, result.torn) == (2, 1, 1)
+    assert (result.compared, result.different) == (5, 1)
 
 
 @pytest.fixture(scope="module")
