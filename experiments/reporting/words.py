@@ -212,9 +212,9 @@ def _costs(verdict: Verdict, costs: Mapping[str, Cost]) -> list[str]:
     known = [(model, costs[model.name]) for model in trained if model.name in costs]
     if known:
         machines = list(dict.fromkeys(m for _, cost in known for m in cost.machines))
-        where = f" on {listed(machines)}" if machines else ""
+        where = f", on {listed(machines)}" if machines else ""
         each = [_cost(model, cost) for model, cost in known]
-        found.append(f"Training{where}, a seed: {'; '.join(each)}.")
+        found.append(f"Training one seed took{where}: {'; '.join(each)}.")
         latencies = [cost.latency_ms for _, cost in known if cost.latency_ms is not None]
         if latencies:
             found.append(

@@ -197,7 +197,7 @@ def _differences(evaluated: Evaluated) -> Figure:
         notes=(f"Better or worse: p below {LEVEL:g} after Holm's correction.",),
     )
     return Figure(
-        f"What the others lack, or have more, than {chosen.title}",
+        f"How the others differ from {chosen.title}",
         table,
         tuple(panels),
         says=(_says_differences(evaluated, [metric.name for metric in metrics]),),

@@ -173,7 +173,7 @@ _ENTRIES: Final = (
             "runs' scores, ± is the standard deviation of the runs' means. Tests are of the mean "
             "scores; they do not count what seeds differ by.",
         ),
-        ("a seed", "seeds?"),
+        ("seeds?",),
     ),
     Definition(
         "intervals",

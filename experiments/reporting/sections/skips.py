@@ -32,11 +32,11 @@ def correlation_figure(rows: Rows, source: Source) -> Figure | None:
         if row["slope"] is not None
     )
     x_axis = Axis("at least so many skips in the session", is_whole=True)
+    first, last = known[0], known[-1]
     text = (
-        f"The correlation of skip rate and similarity is {signed(known[0]['correlation'], 3)} over "
-        f"sessions with at least {counted(known[0]['min_skips'], 'skip')}, and "
-        f"{signed(known[-1]['correlation'], 3)} over those with at least "
-        f"{known[-1]['min_skips']}."
+        f"The correlation of skip rate and similarity is {signed(first['correlation'], 3)} over "
+        f"{_sessions(first['min_skips'])}, and {signed(last['correlation'], 3)} over "
+        f"{_sessions(last['min_skips'])}."
     )
     panels = (
         Panel(
@@ -88,6 +88,12 @@ def correlation_figure(rows: Rows, source: Source) -> Figure | None:
         says=(text,),
         reading="Bands are 95 % intervals with users as clusters.",
     )
+
+
+def _sessions(min_skips: int) -> str:
+    if not min_skips:
+        return "all sessions"
+    return f"those with at least {counted(min_skips, 'skip')}"
 
 
 def curve_figure(rows: Rows, source: Source) -> Figure | None:

@@ -136,7 +136,7 @@ def write_run(folder: Path, *, seed: int) -> None:
         for epoch in range(1, EPOCHS + 1)
     ]
     config = {
-        "config": {"seed": seed},
+        "config": {"seed": seed, "best_by": "ranking" if "encore" in folder.name else "cosine"},
         "sessions_sha256": "ab" * 32,
         "embeddings_sha256": "cd" * 32,
     }

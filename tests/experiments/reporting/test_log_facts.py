@@ -1,11 +1,15 @@
 """What a log is, and what it does not tell, from the real jobs."""
 
+from pathlib import Path
+
 import pytest
 
 from cosernn_tf.analysis.config import AnalysisConfig
 from cosernn_tf.analysis.run import analyze
-from experiments.reporting.inputs import read_inputs
+from experiments.reporting.document import Source
+from experiments.reporting.inputs import Evaluation, Inputs, _read_embeddings, read_inputs
 from experiments.reporting.log_facts import LogFacts, log_facts, log_sentences, not_told
+from experiments.reporting.sections.skips import curve_figure
 from tests.workspaces import write_workspace
 
 
@@ -35,6 +39,33 @@ def test_facts_are_those_of_manifest_and_analysis(workspace):
     assert "Local times: known." in text
     assert "synthetic" not in text
     assert "Track embeddings: 40 numbers a track" in text
+
+
+def test_a_synthetic_log_is_called_one_first(workspace, monkeypatch):
+    monkeypatch.setattr(Inputs, "is_synthetic", True)
+    inputs = read_inputs(workspace)
+    _, text, _ = log_sentences(inputs, log_facts(inputs))
+    assert text.startswith("The data: a synthetic log, written by a generator and not by people")
+
+
+def test_embeddings_that_are_not_those_of_the_evaluation_are_not_described(workspace):
+    own = read_inputs(workspace).embeddings
+    assert own is not None
+    source = Source(Path("metrics.json"), "evaluate", "ab")
+    for checksum, expected in ((own["embeddings_sha256"], own), ("other", None)):
+        content = {"provenance": {"embeddings_sha256": checksum}}
+        evaluation = Evaluation(Path("evaluation"), content, metrics=source, scores=source)
+        assert _read_embeddings(workspace, evaluation) == expected
+
+
+def test_without_skips_no_curve_of_them_is_drawn():
+    row = {
+        "min_skips": 0, "cosine_from": 0.1, "cosine_to": 0.2, "sessions": 90, "users": 9,
+        "skip_rate": 0.0, "skip_rate_low": 0.0, "skip_rate_high": 0.0,
+    }  # fmt: skip
+    source = Source(Path("analysis.json"), "analyze", "ab")
+    assert curve_figure([row], source) is None
+    assert curve_figure([row, {**row, "cosine_from": 0.2, "skip_rate": 0.1}], source) is not None
 
 
 def test_an_analysis_of_other_sessions_says_nothing(workspace, monkeypatch):

@@ -258,6 +258,11 @@ def test_every_figure_says_where_it_comes_from(workspace, text):
         assert part in text
 
 
+def test_the_epoch_that_is_kept_for_its_ranking_is_said_to_be(page):
+    plain = " ".join("".join(page.text).split())
+    assert "Of Encore that is the epoch which ranked best on the validation split" in plain
+
+
 def test_headings_are_in_order(page):
     levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h[1-6]", tag)]
     assert levels[0] == 1

@@ -92,7 +92,7 @@ def test_a_heuristic_that_wins_is_said_to():
     assert (
         "“Avg, same cxt” costs a look-up in the user's past sessions: nothing is trained." in text
     )
-    assert "a seed: trained 9.0 minutes" in text
+    assert "Training one seed took, on A chip, 2 cores: trained 9.0 minutes" in text
 
 
 def test_within_noise_what_costs_nothing_is_recommended():
