@@ -45,6 +45,7 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
+        "benchmark": ["faiss-cpu>=1.9", "hnswlib>=0.8"],
         "dev": [
             "axe-playwright-python>=0.1.8,<0.2",
             "hypothesis",

@@ -21,6 +21,7 @@ MEASURED_WITH = (
     "benchmarks.calibration",
     "benchmarks.evaluation",
     "benchmarks.make_log",
+    "benchmarks.retrieval",
     "benchmarks.serving",
     "benchmarks.sessionize",
     "benchmarks.training",
