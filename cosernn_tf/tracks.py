@@ -1,5 +1,6 @@
 """Track embeddings on disk: `workspace/tracks/`."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from cosernn_tf.config import canonical_json
 from cosernn_tf.errors import UserError
 from cosernn_tf.schema import EMBEDDING_DIM
 from cosernn_tf.staging import staged
-from cosernn_tf.workspace import SUCCESS, SessionsDirectory, sha256
+from cosernn_tf.workspace import SUCCESS, SessionsDirectory
 
 EMBEDDINGS: Final = "embeddings.npy"
 DESCRIPTION: Final = "embeddings.json"
@@ -37,7 +38,7 @@ def save_track_embeddings(
     path: Path, keyed_vectors: Any, vectors: np.ndarray, *, description: Mapping[str, Any]
 ) -> TrackEmbeddings:
     """Writes the directory as a whole; `keyed_vectors` is gensim's `KeyedVectors`."""
-    full = {**description, "embeddings_sha256": sha256(vectors.tobytes())}
+    full = {**description, "embeddings_sha256": _sha256(vectors)}
     with staged(path, marker=DESCRIPTION) as staging:
         np.save(staging / EMBEDDINGS, vectors)
         (staging / DESCRIPTION).write_text(canonical_json(full), encoding="utf-8")
@@ -56,7 +57,8 @@ def load_track_embeddings(path: Path, sessions: SessionsDirectory) -> TrackEmbed
     try:
         description = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
         vocabulary, checksum = (description[f"{of}_sha256"] for of in ("vocabulary", "embeddings"))
-        vectors = np.load(path / EMBEDDINGS)
+        # Mapped, so that processes share them; an ndarray, as its own class is slow.
+        vectors = np.asarray(np.load(path / EMBEDDINGS, mmap_mode="r"))
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise UserError(
             f"{path} is damaged ({type(error).__name__}: {error}): "
@@ -68,9 +70,14 @@ def load_track_embeddings(path: Path, sessions: SessionsDirectory) -> TrackEmbed
             f"{sessions.path}: run cosernn_tf.embed_tracks again"
         )
     expected = (sessions.tracks.num_rows, EMBEDDING_DIM)
-    if vectors.shape != expected or sha256(vectors.tobytes()) != checksum:
+    if vectors.shape != expected or _sha256(vectors) != checksum:
         raise UserError(
             f"{path / EMBEDDINGS} is damaged (shape {vectors.shape}, expected {expected}, or "
             "another checksum): run cosernn_tf.embed_tracks again"
         )
     return TrackEmbeddings(vectors, description)
+
+
+def _sha256(vectors: np.ndarray) -> str:
+    """Of the bytes, not copied."""
+    return hashlib.sha256(np.ascontiguousarray(vectors).reshape(-1).view(np.uint8).data).hexdigest()

@@ -156,7 +156,7 @@ def open_index(path: Path, embeddings: TrackEmbeddings) -> TrackIndex:
     _check_checksums(description, embeddings, where=where, again=again)
     _check_model(description, path, again=again)
     try:
-        rows = np.load(path / ROWS)
+        rows = np.asarray(np.load(path / ROWS, mmap_mode="r"))
         changes = Changes.load(path)
         searcher: Searcher = (
             ExactSearcher.load(path, description.tracks)
