@@ -1,6 +1,7 @@
 """Recommends tracks for sessions that are about to start, as listens come in (§7)."""
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
@@ -127,6 +128,22 @@ class Recommender:
                 self.take_in(table)
                 bar.update(table.num_sessions)
         self.store.complete()
+
+    def warm_up(self, batch: int = 1) -> None:
+        """Does once what TensorFlow takes long for at first use; it leaves nothing behind.
+
+        Args:
+            batch: Number of requests that are likely to come together.
+        """
+        device = self.run.sessions.devices[0]
+        context = Context(datetime.fromtimestamp(0, UTC), device)
+        for size in {1, batch}:
+            self.recommend_many([RecommendRequest("", context, 1)] * size)
+            columns = self._contexts.columns([context] * size)
+            records = self._carrier.new(size)
+            ids = np.full(size, b"", object)
+            starts = columns.after(records, gap_seconds=self.gap_seconds)
+            self._carrier.stepped(records, ids, starts)
 
     def take_in(self, table: SessionTable, *, before: int | None = None) -> None:
         """Puts users with their sessions of the log into the store.

@@ -130,10 +130,6 @@ def _add_errors(app: FastAPI) -> None:
     async def _(request: Request, error: BadRequestError) -> Response:
         return _error(error.status, str(error))
 
-    @app.exception_handler(UserError)
-    async def _(request: Request, error: UserError) -> Response:
-        return _error(422, str(error))
-
     @app.exception_handler(UnavailableError)
     async def _(request: Request, error: UnavailableError) -> Response:
         return _error(503, str(error), {"Retry-After": str(error.retry_after)})

@@ -121,6 +121,7 @@ class Generations:
     def _prepared(self) -> Recommender:
         recommender = self._open()
         recommender.bootstrap()
+        recommender.warm_up(self._config.limits.batch)
         return recommender
 
     def _answer_with(self, current: Generation, start: float) -> None:

@@ -165,19 +165,36 @@ class Worker:
     def _answers(self, kind: _Kind, jobs: Sequence[_Job]) -> list[Any]:
         """An answer or an exception for each."""
         start = time.monotonic()
-        try:
-            answers = self._of_batch(kind, [job.asked for job in jobs])
-        except StoreError as error:
-            logging.error("%s", error)
-            answers = [_unavailable(error)] * len(jobs)
-        except Exception as error:
-            if len(jobs) == 1:
-                return [_refusal(error)]
-            # One of them is at fault: the others are not to suffer for it.
-            return [answer for job in jobs for answer in self._answers(kind, [job])]
+        refusals = [self._refusal(kind, job.asked) for job in jobs]
+        good = [job for job, refusal in zip(jobs, refusals, strict=True) if refusal is None]
+        answers = iter(self._tried(kind, good) if good else [])
         if kind is not _Kind.OTHER:
             self._metrics.batch(kind.value, len(jobs), time.monotonic() - start)
-        return answers
+        return [next(answers) if refusal is None else refusal for refusal in refusals]
+
+    def _refusal(self, kind: _Kind, asked: Any) -> BadRequestError | None:
+        """What is wrong with a request, that only the recommender knows."""
+        if kind is _Kind.RECOMMEND:
+            try:
+                self._recommender.check(asked)
+            except UserError as error:
+                return BadRequestError(str(error))
+        return None
+
+    def _tried(self, kind: _Kind, jobs: Sequence[_Job]) -> list[Any]:
+        try:
+            return self._of_batch(kind, [job.asked for job in jobs])
+        except StoreError as error:
+            logging.error("%s", error)
+            failure: Exception = UnavailableError(
+                "the store of states fails (see the server's log): try again"
+            )
+            return [failure] * len(jobs)
+        except Exception as error:
+            if len(jobs) == 1:
+                return [error]
+            # One of them is at fault: the others are not to suffer for it.
+            return [answer for job in jobs for answer in self._tried(kind, [job])]
 
     def _of_batch(self, kind: _Kind, asked: Sequence[Any]) -> list[Any]:
         if kind is _Kind.RECOMMEND:
@@ -191,17 +208,6 @@ class Worker:
             answers.append(outcomes[first : first + len(listens)])
             first += len(listens)
         return answers
-
-
-def _refusal(error: Exception) -> Exception:
-    """What is at fault, the request or we."""
-    if isinstance(error, UserError):
-        return BadRequestError(str(error))
-    return error
-
-
-def _unavailable(error: StoreError) -> UnavailableError:
-    return UnavailableError("the store of states fails (see the server's log): try again")
 
 
 def _deliver(jobs: Sequence[_Job], answers: Sequence[Any]) -> None:

@@ -24,9 +24,9 @@ def server(open_recommender) -> Iterator[Served]:
         yield found
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def direct(cosernn) -> Recommender:
-    """What a server is to answer as, without one, and with a store that ends with the test."""
+    """What a server is to answer as, without one; it knows what a test tells it."""
     found = Recommender(cosernn, open_index(cosernn.path / INDEX, cosernn.embeddings))
     found.bootstrap()
     return found

@@ -9,9 +9,12 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
+from cosernn_tf.errors import UserError
 from cosernn_tf.serving.listens import Context, Listen
+from cosernn_tf.serving.opening import opener
 from cosernn_tf.serving.store import StoreError
-from tests.cosernn_tf.serving.http.served import Served
+from tests.cosernn_tf.serving.http.served import Served, served
+from tests.cosernn_tf.serving.redis_server import redis_server
 from tests.workspaces import DAYS, FIRST_SECOND
 
 AFTER = FIRST_SECOND + (DAYS + 1) * 86_400
@@ -221,16 +224,38 @@ def test_a_store_that_fails_is_told_and_nothing_is_half_taken_in(server, monkeyp
 
 def test_an_unforeseen_failure_is_a_sentence_and_the_server_goes_on(server, monkeypatch):
     model = server.run(server.generations.worker.call(lambda model: model))
+    observe_many = model.observe_many
 
-    def fail(*_: Any) -> None:
-        raise ZeroDivisionError("secret")
+    def fails_for_one(listens: Any) -> Any:
+        if any(listen.user_id == "broken" for listen in listens):
+            raise UserError("secret")
+        return observe_many(listens)
 
     with monkeypatch.context() as patch:
-        patch.setattr(model, "history", fail)
-        answer = server.get(path_of("user-1", "history"))
-        assert answer.status == 500
-        assert "secret" not in answer.error
-    assert server.get(path_of("user-1", "history")).status == 200
+        patch.setattr(model, "observe_many", fails_for_one)
+        with ThreadPoolExecutor(3) as pool, server.held():
+            answers = [
+                pool.submit(server.listens, listen(user, "track-1", AFTER))
+                for user in ("whole", "broken", "well")
+            ]
+            server.wait_for_waiting(3)
+        statuses = [answer.result().status for answer in answers]
+    assert statuses == [200, 500, 200]
+    assert "its log says where" in answers[1].result().error
+    assert "secret" not in answers[1].result().error
+    for user, count in (("whole", 1), ("broken", 0), ("well", 1)):
+        assert len(server.get(path_of(user, "history")).json["sessions"]) == count
+
+
+def test_redis_may_keep_the_states(workspace, cosernn, tmp_path_factory):
+    with redis_server(tmp_path_factory.mktemp("redis")) as address:
+        opened = opener(workspace, cosernn.path.name, store=address, max_users=10)
+        with served(opened) as one:
+            assert one.listens(listen("u", "track-1", AFTER)).json["accepted"] == 1
+        with served(opened) as another:
+            assert another.listens(listen("u", "track-1", AFTER)).json["duplicates"] == 1
+            answer = another.get(path_of("u", device="web", at="2019-06-08T20:00:00Z")).json
+    assert answer["earlier_sessions"] == 1
 
 
 # The rest ----------------------------------------------------------------------------------------
