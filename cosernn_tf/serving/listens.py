@@ -197,10 +197,3 @@ FIELDS: Final = tuple(field.name for field in fields(Listen))
 def values(listen: Listen) -> tuple[Any, ...]:
     """In the order of `FIELDS`."""
     return tuple(getattr(listen, name) for name in FIELDS)
-
-
-def by_user(listens: Iterable[Listen]) -> dict[str, list[Listen]]:
-    found: dict[str, list[Listen]] = {}
-    for listen in listens:
-        found.setdefault(listen.user_id, []).append(listen)
-    return found

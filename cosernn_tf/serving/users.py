@@ -1,6 +1,6 @@
 """Users and their states: in memory those asked for last, in the store all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from cosernn_tf.config import require
 from cosernn_tf.serving import user_state, work
 from cosernn_tf.serving.carrier import Carrier
-from cosernn_tf.serving.listens import Key, Listen, Outcome, by_user, preferred
+from cosernn_tf.serving.listens import Key, Listen, Outcome, preferred
 from cosernn_tf.serving.logged import LoggedSessions
 from cosernn_tf.serving.residents import Residents
 from cosernn_tf.serving.settle import Past, Settler
@@ -100,15 +100,31 @@ class Users:
 
         They are in the store when it returns.
         """
-        outcomes: list[Outcome] = []
-        size = min(_LISTENS_AT_ONCE, self.max_users)
-        for start in range(0, len(listens), size):
-            outcomes += self._observe(listens[start : start + size])
+        places: dict[str, list[int]] = {}
+        for place, listen in enumerate(listens):
+            places.setdefault(listen.user_id, []).append(place)
+        outcomes = [Outcome.ACCEPTED] * len(listens)
+        for block in self._blocks(places):
+            own = [place for user in block for place in places[user]]
+            for place, outcome in zip(own, self._observe([listens[p] for p in own]), strict=True):
+                outcomes[place] = outcome
         return outcomes
 
+    def _blocks(self, places: Mapping[str, Sequence[int]]) -> Iterator[list[str]]:
+        """Users who fit into memory, each with all of its listens."""
+        block: list[str] = []
+        number = 0
+        for user, own in places.items():
+            if len(block) == self.max_users or number + len(own) > _LISTENS_AT_ONCE:
+                yield block
+                block, number = [], 0
+            block.append(user)
+            number += len(own)
+        yield block
+
     def _observe(self, listens: Sequence[Listen]) -> list[Outcome]:
-        """Of at most `max_users` listens."""
-        users = list(by_user(listens))
+        """Of at most `max_users` users."""
+        users = list(dict.fromkeys(listen.user_id for listen in listens))
         self._bring(users)
         rows = dict(zip(users, self._residents.rows(users).tolist(), strict=True))
         earliest = {user: self._residents.earliest(row) for user, row in rows.items()}

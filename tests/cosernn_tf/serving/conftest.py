@@ -1,6 +1,7 @@
 """A small workspace, with an untrained run of every model."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,18 +9,27 @@ import pytest
 from cosernn_tf.config import MODEL_NAMES, ModelConfig
 from cosernn_tf.features import embed_sessions
 from cosernn_tf.prediction import Predictions, Predictor
-from cosernn_tf.retrieval.index import build_index
+from cosernn_tf.retrieval.index import build_index, open_index
 from cosernn_tf.runs import INDEX
-from cosernn_tf.schema import FEATURES
+from cosernn_tf.schema import FEATURES, SESSION_GAP_SECONDS
+from cosernn_tf.serving.carrier import Carrier
+from cosernn_tf.serving.recommender import Recommender
+from cosernn_tf.serving.settle import Catalogue, Settler
+from cosernn_tf.serving.step_model import StepModel
+from cosernn_tf.serving.store import StateStore
+from cosernn_tf.serving.users import Users
 from cosernn_tf.table import SessionTable
 from cosernn_tf.trained_run import TrainedRun
 from cosernn_tf.windows import Windows, sequence_data
 from cosernn_tf.workspace import Workspace
 from tests.cosernn_tf.models.oracle import randomize
 from tests.cosernn_tf.retrieval.runs import write_run
-from tests.workspaces import write_workspace
+from tests.workspaces import STREAM_SOURCES, write_workspace
 
 OpenRun = Callable[[str], TrainedRun]
+
+_CARRIERS: dict[Path, Carrier] = {}
+"""By run: to trace a model takes longer than what is tested of it."""
 
 
 @pytest.fixture(scope="session")
@@ -61,3 +71,21 @@ def batch_predictions(run: TrainedRun, table: SessionTable) -> Predictions:
     data = sequence_data(table, embed_sessions(table, run.embeddings.vectors))
     starts, ends = table.row_splits[:-1], table.row_splits[1:]
     return Predictor(run.model)(data, Windows(np.arange(len(starts)), starts, starts, ends))
+
+
+def users_of(run: TrainedRun, store: StateStore, *, max_users: int = 100) -> Users:
+    """Without a recommender around them."""
+    if run.path not in _CARRIERS:
+        _CARRIERS[run.path] = Carrier(StepModel(run.model))
+    carrier = _CARRIERS[run.path]
+    catalogue = Catalogue(
+        {f"track-{row}": row for row in range(len(run.embeddings.vectors))},
+        run.embeddings.vectors,
+        {name: row for row, name in enumerate(STREAM_SOURCES)},
+    )
+    settler = Settler(carrier, catalogue, gap_seconds=SESSION_GAP_SECONDS)
+    return Users(carrier, settler, store, max_users=max_users)
+
+
+def recommender_of(run: TrainedRun, **options) -> Recommender:
+    return Recommender(run, open_index(run.path / INDEX, run.embeddings), **options)

@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from beam_pipelines.rules.buckets import bucket_of
+from beam_pipelines.rules.buckets import Bucket, bucket_of
 from beam_pipelines.rules.checks import CLEAN_SCHEMA
 from beam_pipelines.transforms.sequence import sequence_bucket
 from cosernn_tf.schema import AGE_UNKNOWN, DEVICES, SESSION_GAP_SECONDS
@@ -75,10 +76,10 @@ def random_listens(
     return list({listen.key: listen for listen in found}.values())
 
 
-def sequenced(listens: Iterable[Listen]) -> SessionTable:
-    """The sessions that the pipeline makes of them, in the vocabularies of `tests.workspaces`."""
+def bucketed(listens: Iterable[Listen]) -> Bucket:
+    """As the pipeline has them once they are clean."""
     rows = list(listens)
-    columns = {
+    columns: dict[str, list[Any]] = {
         name: [getattr(row, name) for row in rows]
         for name in ("user_id", "track_id", "timestamp", "stream_source")
     }
@@ -90,7 +91,12 @@ def sequenced(listens: Iterable[Listen]) -> SessionTable:
     columns["device"] = [DEVICES.index(n) if n in DEVICES else other for n in names]
     columns["utc_offset_minutes"] = [row.utc_offset_minutes or 0 for row in rows]
     table = pa.table({name: columns[name] for name in CLEAN_SCHEMA.names}, CLEAN_SCHEMA)
-    bucket = bucket_of(table)
+    return bucket_of(table)
+
+
+def sequenced(listens: Iterable[Listen]) -> SessionTable:
+    """The sessions that the pipeline makes of them, in the vocabularies of `tests.workspaces`."""
+    bucket = bucketed(listens)
     ages = np.full(len(bucket.user_id), AGE_UNKNOWN)
     sessions, _ = sequence_bucket(bucket, ages, gap_seconds=SESSION_GAP_SECONDS)
     tracks = [

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from cosernn_tf.config import MODEL_NAMES
 from cosernn_tf.features import embed_sessions
 from cosernn_tf.models.base import PREDICTION
 from cosernn_tf.schema import MODEL_INPUTS
@@ -16,12 +15,14 @@ from tests.cosernn_tf.models.conftest import call, whole_users
 from tests.workspaces import random_table
 
 PROGRAM = Path(__file__).with_name("exported.py")
+NAMES = ("cosernn", "jodie", "encore")
+"""One that has attention, one that asks who the user is, one that keeps sessions."""
 
 
 def test_sessions_one_by_one_give_the_batch_predictions(open_run, tmp_path):
     table = random_table(3, num_users=3, sessions_per_user=6)
     windows = whole_users(table)
-    runs = {name: open_run(name) for name in MODEL_NAMES}
+    runs = {name: open_run(name) for name in NAMES}
     vectors = runs["cosernn"].embeddings.vectors
     batch = make_batch(sequence_data(table, embed_sessions(table, vectors)), windows)
     for name, run in runs.items():
@@ -35,7 +36,7 @@ def test_sessions_one_by_one_give_the_batch_predictions(open_run, tmp_path):
     }
     np.savez(tmp_path / "inputs.npz", allow_pickle=False, **inputs)
     done = subprocess.run(
-        [sys.executable, "-I", PROGRAM, "inputs.npz", *MODEL_NAMES],
+        [sys.executable, "-I", PROGRAM, "inputs.npz", *NAMES],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -1,8 +1,11 @@
 """One session at a time against the batch model, for every model."""
 
+import functools
+
 import numpy as np
 import pytest
 
+from cosernn_tf.config import ModelConfig
 from cosernn_tf.features import embed_sessions
 from cosernn_tf.models.encore import MEMORY
 from cosernn_tf.prediction import Predictor
@@ -17,6 +20,12 @@ TESTED = {
     **DEFAULTS,
     **{name: CASES[name] for name in ("rrn with current_stream_source", "encore of what it needs")},
 }
+
+
+@functools.cache
+def stepped_of(config: ModelConfig) -> StepModel:
+    """To trace a model takes longer than to step it."""
+    return StepModel(build(config))
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +53,7 @@ def new_state(model: StepModel, users: int) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("case", TESTED)
 def test_steps_give_the_predictions_of_whole_sequences(case, table, data):
     model = build(TESTED[case])
-    stepped = StepModel(model)
+    stepped = stepped_of(TESTED[case])
     expected = Predictor(model)(data, whole_users(table))
     lengths = np.diff(table.row_splits)
     assert lengths.max() > MEMORY
@@ -74,7 +83,7 @@ def test_steps_give_the_predictions_of_whole_sequences(case, table, data):
 
 def test_the_past_matters(default, table, data):
     """Else that test would pass for a model that forgets."""
-    stepped = StepModel(build(default))
+    stepped = stepped_of(default)
     users, rows = np.array([2]), table.row_splits[2:3] + 5
     zero = new_state(stepped, 1)
     _, after = stepped(inputs_at(data, users, rows), zero)
@@ -86,7 +95,7 @@ def test_the_past_matters(default, table, data):
 
 
 def test_users_of_a_batch_are_apart(default, table, data):
-    stepped = StepModel(build(default))
+    stepped = stepped_of(default)
     users = np.array([1, 2, 4, 5])
     rows = table.row_splits[users] + 3
     inputs = inputs_at(data, users, rows)
