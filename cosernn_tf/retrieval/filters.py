@@ -41,7 +41,7 @@ def filtered_search(
         k: At least 1.
         size: Rows that `search` can find.
         rows: More than the highest row.
-        exclude: For each query the rows that it must not find; negative ones are ignored.
+        exclude: For each query the rows that it must not find; others do not matter.
         allowed: (rows,) bool: what all queries may find; None: everything.
         otherwise: Among the allowed rows only; called instead of `search` where too much would have
             to be asked for.
@@ -105,7 +105,7 @@ def _kept(
         is_excluded = np.zeros(rows, bool)
         for place, query in enumerate(pending):
             one = exclude[query]
-            one = one[one >= 0]
+            one = one[(one >= 0) & (one < rows)]
             is_excluded[one] = True
             kept[place] &= ~is_excluded[found[place]]
             is_excluded[one] = False

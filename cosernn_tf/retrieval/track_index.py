@@ -145,7 +145,7 @@ class TrackIndex:
             queries: (n, dim) float32, unit norm.
             k: At least 1.
             exclude: For each query an int64 array of rows that it must not find, such as the tracks
-                that the user has heard; negative ones and ones without an embedding do not matter.
+                that the user has heard; ones that it does not have do not matter.
             allowed: (num_rows,) bool, what all queries may find, or that prepared by `allow`.
 
         Returns:

@@ -65,8 +65,8 @@ class Recommender:
         self.track_ids: pa.StringArray = index.track_ids(vocabulary).combine_chunks()
         self._track_ids: list[str] = self.track_ids.to_pylist()
         self._catalogue = Catalogue(
-            {track: row for row, track in enumerate(vocabulary.to_pylist())},
-            run.embeddings.vectors,
+            {track: row for row, track in enumerate(self._track_ids)},
+            index.vectors_of,
             {name: row for row, name in enumerate(run.sessions.stream_sources)},
         )
         self._contexts = ContextReader(run)
@@ -112,7 +112,7 @@ class Recommender:
         return len(self._users)
 
     def knows_track(self, track: str) -> bool:
-        """Whether the vocabulary has it."""
+        """Whether the vocabulary has it, or it was added to the index."""
         return track in self._catalogue.row_of_track
 
     # What users have listened to -----------------------------------------------------------------

@@ -5,7 +5,7 @@ time that one is added: all sessions but the last are closed then, whatever come
 that could have changed a closed session, or its bounds, does not reach these rules: it is late.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,18 +23,19 @@ class Catalogue:
     """What listens name, in the rows of the vocabularies."""
 
     row_of_track: Mapping[str, int]
-    vectors: np.ndarray
-    """(tracks, dim) float32."""
+    """Also of tracks that were added to the index."""
+    vectors_of: Callable[[np.ndarray], np.ndarray]
+    """(n, dim) float32 track embeddings of (n,) rows, zero where there is none."""
     row_of_source: Mapping[str, int]
 
     def track_rows(self, tracks: Sequence[str]) -> np.ndarray:
-        """(n,) int64; -1 of one that the vocabulary does not have."""
+        """(n,) int64; -1 of one that there is not."""
         return np.fromiter((self.row_of_track.get(t, -1) for t in tracks), np.int64, len(tracks))
 
     def embeddings(self, rows: np.ndarray) -> np.ndarray:
         """(n, dim), zero where there is none."""
         found = np.zeros((len(rows), EMBEDDING_DIM), np.float32)
-        found[rows >= 0] = self.vectors[rows[rows >= 0]]
+        found[rows >= 0] = self.vectors_of(rows[rows >= 0])
         return found
 
 
