@@ -80,7 +80,7 @@ def users_of(run: TrainedRun, store: StateStore, *, max_users: int = 100) -> Use
     carrier = _CARRIERS[run.path]
     catalogue = Catalogue(
         {f"track-{row}": row for row in range(len(run.embeddings.vectors))},
-        run.embeddings.vectors,
+        run.embeddings.vectors.__getitem__,
         {name: row for row, name in enumerate(STREAM_SOURCES)},
     )
     settler = Settler(carrier, catalogue, gap_seconds=SESSION_GAP_SECONDS)
