@@ -1,14 +1,18 @@
-"""Measures the endpoint: its load, its memory over time, and what a kill costs.
+"""Measures the endpoint: its load, its memory over time, what a kill costs, and what is within.
 
     python -m benchmarks.serving --mode=load
     python -m benchmarks.serving --mode=soak
     python -m benchmarks.serving --mode=kill
+    python -m benchmarks.serving --mode=inprocess
 
 load    a server, and wrk beside it on the same machine: requests a second and latency of
         recommendations for random users, with several numbers of connections
 soak    ten minutes of recommendations and listens, and the memory after each of them
 kill    the server is killed under load, again and again: acknowledged listens that are lost, and
         users whose state is not that of a replay of what is stored
+inprocess
+        what the recommender takes by itself, without a server: latency of its calls, one user at a
+        time and in batches of 64, memory of a user, `recommend --all_users`
 
 The workspace is made at first use: users with some sessions each, tracks in clusters, an untrained
 CoSeRNN of the paper's size, and an index. The store of states is kept for the next time, too.
@@ -44,6 +48,9 @@ _SHARE = flags.DEFINE_float(
     "share_of_listens", _DEFAULT.share_of_listens, "Of the requests of a soak."
 )
 _KILLS = flags.DEFINE_integer("kills", _DEFAULT.kills, "How often the server is killed.")
+_CALLS = flags.DEFINE_integer(
+    "calls", _DEFAULT.calls, "Timed of each kind in process; of batches a tenth."
+)
 _SEED = flags.DEFINE_integer("seed", _DEFAULT.seed, "Of the workspace and the requests.")
 
 
@@ -61,6 +68,7 @@ def main(argv: list[str]) -> None:
         soak_seconds=_SOAK_SECONDS.value,
         share_of_listens=_SHARE.value,
         kills=_KILLS.value,
+        calls=_CALLS.value,
         seed=_SEED.value,
     )
     print(benchmark(config))

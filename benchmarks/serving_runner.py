@@ -21,6 +21,7 @@ from cosernn_tf.provenance import describe_machine, in_one_line
 
 if TYPE_CHECKING:
     from benchmarks.serving_process import ServerProcess
+    from cosernn_tf.workspace import Workspace
 
 _SCRIPT: Final = Path(__file__).with_name("serving.lua")
 _RESULT: Final = re.compile(r"^RESULT (.*)$", re.MULTILINE)
@@ -39,6 +40,8 @@ class Mode(StrEnum):
     """The same for long, with listens among the requests, and the memory meanwhile."""
     KILL = "kill"
     """What is lost when the server is killed under load."""
+    INPROCESS = "inprocess"
+    """What the recommender takes by itself, without a server around it."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +66,13 @@ class ServingBenchmarkConfig:
     share_of_listens: float = 0.1
     """Of the requests of a soak."""
     kills: int = 10
+    calls: int = 2_000
+    """Timed of each kind, in process; of batches a tenth."""
     seed: int = 1
 
     def __post_init__(self) -> None:
         require(bool(self.connections), "--connections is empty")
-        for name in ("seconds", "soak_seconds", "kills"):
+        for name in ("seconds", "soak_seconds", "kills", "calls"):
             require(getattr(self, name) >= 1, f"--{name} must be at least 1")
         require(all(c >= 1 for c in self.connections), "--connections must be at least 1")
         share = self.share_of_listens
@@ -77,28 +82,30 @@ class ServingBenchmarkConfig:
 def benchmark(config: ServingBenchmarkConfig) -> str:
     """Measures, writes `serving-<mode>.json`, and gives a Markdown table."""
     require(
-        config.mode is Mode.KILL or shutil.which("wrk") is not None,
+        config.mode in (Mode.KILL, Mode.INPROCESS) or shutil.which("wrk") is not None,
         "there is no wrk on the path: install Debian's package wrk",
     )
     config.directory.mkdir(parents=True, exist_ok=True)
     machine = describe_machine()
-    measured = {Mode.LOAD: _load, Mode.SOAK: _soak, Mode.KILL: _kill}[config.mode](config)
+    measure = {
+        Mode.LOAD: _load,
+        Mode.SOAK: _soak,
+        Mode.KILL: _kill,
+        Mode.INPROCESS: _in_process,
+    }
+    measured = measure[config.mode](config)
     everything = {"machine": machine, "options": dataclasses.asdict(config), **measured}
     path = config.directory / f"serving-{config.mode}.json"
     path.write_text(json.dumps(everything, indent=2, default=str) + "\n", encoding="utf-8")
     header, *rows = measured["table"]
     lines = [header, ["---:"] * len(header), *rows]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{in_one_line(machine)}\n\n{table}\n"
+    notes = f"\n{measured['notes']}\n" if "notes" in measured else ""
+    return f"{in_one_line(machine)}\n\n{table}\n{notes}"
 
 
-# A server of full size ---------------------------------------------------------------------------
-
-
-def _started(config: ServingBenchmarkConfig) -> "ServerProcess":
-    """A server on a store of its own, which it keeps for the next time."""
-    # TensorFlow comes after the flags have been checked.
-    from benchmarks.serving_process import ServerProcess
+def _served(config: ServingBenchmarkConfig) -> tuple["Workspace", str]:
+    """A workspace of full size, and its run."""
     from benchmarks.serving_workspace import ServingWorkspaceConfig, make_served
 
     size = ServingWorkspaceConfig(
@@ -108,7 +115,44 @@ def _started(config: ServingBenchmarkConfig) -> "ServerProcess":
         lstm_units=config.lstm_units,
         seed=config.seed,
     )
-    workspace, run = make_served(config.directory, size)
+    return make_served(config.directory, size)
+
+
+def _in_process(config: ServingBenchmarkConfig) -> dict[str, Any]:
+    """Without a server."""
+    from benchmarks.serving_inprocess import (
+        InProcessConfig,
+        measure_in_process,
+        notes_of,
+        table_of,
+    )
+    from cosernn_tf.serving.threads import one_operation_at_a_time
+
+    one_operation_at_a_time()  # as the server
+    workspace, run = _served(config)
+    result = measure_in_process(
+        InProcessConfig(
+            workspace.root,
+            run,
+            num_users=config.num_users,
+            num_tracks=config.num_tracks,
+            folder=config.directory,
+            calls=config.calls,
+            seed=config.seed,
+        )
+    )
+    return {"result": result, "table": table_of(result), "notes": notes_of(result)}
+
+
+# A server of full size ---------------------------------------------------------------------------
+
+
+def _started(config: ServingBenchmarkConfig) -> "ServerProcess":
+    """A server on a store of its own, which it keeps for the next time."""
+    # TensorFlow comes after the flags have been checked.
+    from benchmarks.serving_process import ServerProcess
+
+    workspace, run = _served(config)
     start = time.monotonic()
     server = ServerProcess.start(
         workspace.root,

@@ -120,7 +120,9 @@ def main(_: list[str]) -> None:
             f"the endpoint needs the package {error.name}: pip install '.[serve]'"
         ) from error
     from cosernn_tf.serving.opening import is_redis, opener
+    from cosernn_tf.serving.threads import one_operation_at_a_time
 
+    one_operation_at_a_time()
     store = _STORE.value or str(workspace.serving / "state.sqlite")
     lock = contextlib.nullcontext() if is_redis(store) else only_server(Path(f"{store}.lock"))
     with lock:

@@ -38,3 +38,27 @@ def test_load_is_what_wrk_has_measured(tmp_path):
 def test_what_cannot_be_measured_is_refused(tmp_path, options):
     with pytest.raises(UserError):
         ServingBenchmarkConfig(tmp_path, mode=Mode.KILL, **options)
+
+
+def test_the_recommender_by_itself(tmp_path):
+    text = benchmark(
+        ServingBenchmarkConfig(
+            tmp_path,
+            mode=Mode.INPROCESS,
+            num_users=100,
+            num_tracks=500,
+            sessions_per_user=3,
+            lstm_units=4,
+            calls=20,
+        )
+    )
+    result = json.loads((tmp_path / "serving-inprocess.json").read_text())["result"]
+    assert len(result["calls"]) == 11
+    for name, found in result["calls"].items():
+        assert found["calls"] == (2 if "64" in name else 20)
+        assert found["p50_ms"] <= found["p90_ms"] <= found["p99_ms"] <= found["max_ms"]
+        assert f"| {name} | {found['p50_ms']:.2f} ms |" in text
+    assert result["all_users"]["users"] == 100
+    # Two pathways of an LSTM: h and c, of four cells each, before the open session and after it.
+    assert result["bytes_per_user"]["records"] > 2 * 4 * (2 * 2 * 4 + 3 * 40 + 2 * 40)
+    assert f"{result['bytes_per_user']['records']:,} bytes of records" in text
