@@ -32,17 +32,16 @@ class StepModel:
         self.state: Mapping[str, Part] = stepping.state_of(model)
         """Names and shapes of what is to be kept of a user; zeros for one without sessions."""
         signature = step_signature(model)
-        self._names = tuple(signature)
 
         def called(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
-            return step(model, dict(zip(self._names, tensors, strict=True)))
+            return step(model, dict(zip(signature, tensors, strict=True)))
 
         def without_state(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
             found = called(*tensors)
             return {name: found[name] for name in found if not name.endswith(AFTER)}
 
         specs = list(signature.values())
-        self._dtypes = [spec.dtype.as_numpy_dtype for spec in specs]
+        self._dtypes = {name: spec.dtype for name, spec in signature.items()}
         # What of the graph makes the state is left out where nobody asks for it.
         self._step = tf.function(called, input_signature=specs).get_concrete_function()
         self._predict = tf.function(without_state, input_signature=specs).get_concrete_function()
@@ -53,7 +52,8 @@ class StepModel:
         """The predictions for n users' next sessions, and the state after them.
 
         Args:
-            inputs: Those of `schema.MODEL_INPUTS` that are among `inputs`, (n, ...) each.
+            inputs: Those of `schema.MODEL_INPUTS` that are among `inputs`, (n, ...) each, of the
+                types that they have there.
             state: Of the users, (n, ...) each, as `state` has it.
         """
         found = self._step(*self._tensors(inputs, state))
@@ -66,13 +66,12 @@ class StepModel:
     def _tensors(
         self, inputs: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray]
     ) -> list[tf.Tensor]:
-        return [
-            tf.convert_to_tensor(
-                inputs[name] if name in inputs else np.ascontiguousarray(state[name]),
-                dtype=dtype,
-            )
-            for name, dtype in zip(self._names, self._dtypes, strict=True)
-        ]
+        found = []
+        for name, dtype in self._dtypes.items():
+            values = inputs[name] if name in inputs else np.ascontiguousarray(state[name])
+            # Twice as quick as to convert what has the type already.
+            found.append(tf.constant(values, tf.string if dtype == tf.string else None))
+        return found
 
 
 def _outputs(found: Mapping[str, Any]) -> Outputs:

@@ -1,19 +1,25 @@
 """The signature `step` of exported models, called without this package."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from cosernn_tf.config import MODEL_NAMES, ModelConfig
 from cosernn_tf.features import embed_sessions
+from cosernn_tf.models import create
 from cosernn_tf.models.base import PREDICTION
-from cosernn_tf.schema import MODEL_INPUTS
+from cosernn_tf.models.stepping import state_of
+from cosernn_tf.schema import MODEL_INPUTS, PATHWAYS
 from cosernn_tf.training.run import export
 from cosernn_tf.windows import make_batch, sequence_data
-from tests.cosernn_tf.models.conftest import call, whole_users
+from tests.cosernn_tf.models.conftest import DATA, call, whole_users
 from tests.workspaces import random_table
 
+PAGE = (Path(__file__).parents[3] / "WORKSPACE.md").read_text(encoding="utf-8")
 PROGRAM = Path(__file__).with_name("exported.py")
 NAMES = ("cosernn", "jodie", "encore")
 """One that has attention, one that asks who the user is, one that keeps sessions."""
@@ -50,3 +56,20 @@ def test_sessions_one_by_one_give_the_batch_predictions(open_run, tmp_path):
             ours, theirs = found["prediction"][row, :length], expected[row, :length]
             np.testing.assert_allclose(ours, theirs, atol=1e-5)
         assert found["sessions"].tolist() == [windows.lengths.max()] * 3
+
+
+@pytest.mark.parametrize("name", MODEL_NAMES)
+def test_the_page_has_every_part_of_a_state(name):
+    table = PAGE.split("| part of the state |")[1].split("\n\n")[0].splitlines()
+    config = ModelConfig(name, lstm_units=7, pathways=PATHWAYS)
+    for part, spec in state_of(create(config, DATA).build()).items():
+        (row,) = (line for line in table if re.match(rf"\| [^|]*`{part}`", line))
+        assert spec.dtype in row
+        shapes = re.findall(r"\(batch([^)]*)\)", row)
+        sizes = {"lstm_units": 7, "40 * pathways": 40 * len(PATHWAYS)}
+        found = [
+            tuple(sizes.get(size) or int(size) for size in shape.split(", ")[1:])
+            for shape in shapes
+        ]
+        assert spec.shape in found, part
+        assert name in row or "all models" in row
