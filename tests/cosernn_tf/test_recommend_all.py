@@ -19,7 +19,7 @@ from cosernn_tf.serving.listens import Context
 from cosernn_tf.serving.recommender import Recommender
 from cosernn_tf.workspace import Workspace
 from tests.cosernn_tf.retrieval.runs import write_run
-from tests.entry_points import run as run_command
+from tests.entry_points import run_each
 from tests.workspaces import write_workspace
 
 MIDDLE = datetime(2019, 5, 10, 8, tzinfo=UTC)
@@ -174,27 +174,30 @@ def test_a_file_of_contexts_that_is_none(tmp_path, text, says):
 
 
 def test_the_command(recommender, workspace, tmp_path):
-    flags = [f"--workspace={workspace.root}", "--run=small", "--all_users"]
-    at = "2019-05-10T08:00:00Z,2019-05-20T08:00:00+02:00"
     output = f"--output={tmp_path}/all.parquet"
-    done = run_command(
+    refused = {
+        "--output is missing": ["--all_users"],
+        "exclude each other": ["--all_users", "--user=ada", output],
+        "leave out --device": ["--all_users", "--contexts=x", "--device=web", output],
+        "--output is for --all_users only": ["--user=ada", output],
+        "--contexts=x does not exist": ["--all_users", "--contexts=x", output],
+    }
+    at = "2019-05-10T08:00:00Z,2019-05-20T08:00:00+02:00"
+    flags = [f"--workspace={workspace.root}", "--run=small", "--all_users", output]
+    done, *others = run_each(
         "cosernn_tf.recommend",
-        [*flags, output, "--device=web,tablet", f"--at={at}", "--k=4"],
+        [[*flags, "--device=web,tablet", f"--at={at}", "--k=4"], *refused.values()],
         folder=tmp_path,
+        output=tmp_path / "printed",
+        preload=["cosernn_tf.serving.everyone"],
     )
     assert done.code == 0, done.stderr
     assert "users/s" in done.stderr
     rows = pq.read_table(tmp_path / "all.parquet").to_pylist()
     assert len(rows) == 4 * 12
-    answer = recommender.recommend_from_log(rows[2]["user_id"], Context(MIDDLE, "web"), 4)
-    assert {len(row["tracks"]) for row in rows} == {4}
+    answer = recommender.recommend_from_log(rows[0]["user_id"], Context(MIDDLE, "web"), 4)
     assert rows[0]["at"] == answer.at
-    for flags, says in (
-        (["--all_users"], "--output is missing"),
-        (["--all_users", "--user=ada", output], "exclude each other"),
-        (["--all_users", "--contexts=x", "--device=web", output], "leave out --device"),
-        (["--user=ada", output], "--output is for --all_users only"),
-    ):
-        refused = run_command("cosernn_tf.recommend", flags, folder=tmp_path)
-        assert refused.code == 2
-        assert says in refused.error
+    assert rows[0]["tracks"] == [track.track_id for track in answer.tracks]
+    for result, says in zip(others, refused, strict=True):
+        assert result.code == 2
+        assert says in result.error

@@ -1,7 +1,7 @@
 """A small workspace, with an untrained run of every model."""
 
-from collections.abc import Callable
-from pathlib import Path
+import functools
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from cosernn_tf.prediction import Predictions, Predictor
 from cosernn_tf.retrieval.index import build_index, open_index
 from cosernn_tf.runs import INDEX
 from cosernn_tf.schema import FEATURES, SESSION_GAP_SECONDS
+from cosernn_tf.serving import recommender
 from cosernn_tf.serving.carrier import Carrier
 from cosernn_tf.serving.recommender import Recommender
 from cosernn_tf.serving.settle import Catalogue, Settler
@@ -28,8 +29,15 @@ from tests.workspaces import STREAM_SOURCES, write_workspace
 
 OpenRun = Callable[[str], TrainedRun]
 
-_CARRIERS: dict[Path, Carrier] = {}
-"""By run: to trace a model takes longer than what is tested of it."""
+_step_model = functools.cache(StepModel)
+"""Of a model, which is equal to itself only: to trace it takes longer than what is tested of it."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_trace_of_a_model() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(recommender, "StepModel", _step_model)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -75,9 +83,7 @@ def batch_predictions(run: TrainedRun, table: SessionTable) -> Predictions:
 
 def users_of(run: TrainedRun, store: StateStore, *, max_users: int = 100) -> Users:
     """Without a recommender around them."""
-    if run.path not in _CARRIERS:
-        _CARRIERS[run.path] = Carrier(StepModel(run.model))
-    carrier = _CARRIERS[run.path]
+    carrier = Carrier(_step_model(run.model))
     catalogue = Catalogue(
         {f"track-{row}": row for row in range(len(run.embeddings.vectors))},
         run.embeddings.vectors.__getitem__,

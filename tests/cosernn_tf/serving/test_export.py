@@ -21,8 +21,8 @@ from tests.workspaces import random_table
 
 PAGE = (Path(__file__).parents[3] / "WORKSPACE.md").read_text(encoding="utf-8")
 PROGRAM = Path(__file__).with_name("exported.py")
-NAMES = ("cosernn", "jodie", "encore")
-"""One that has attention, one that asks who the user is, one that keeps sessions."""
+NAMES = ("cosernn", "encore")
+"""One that has a state of its own, and one that keeps sessions."""
 
 
 def test_sessions_one_by_one_give_the_batch_predictions(open_run, tmp_path):

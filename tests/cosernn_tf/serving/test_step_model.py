@@ -30,8 +30,7 @@ def stepped_of(config: ModelConfig) -> StepModel:
 
 @pytest.fixture(scope="module")
 def table() -> SessionTable:
-    """One user has more sessions than Encore remembers."""
-    return random_table(3, num_users=6, sessions_per_user=[9, 30, MEMORY + 40, 4, 20, 15])
+    return random_table(3, num_users=6, sessions_per_user=[9, 30, 25, 4, 20, 15])
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +51,21 @@ def new_state(model: StepModel, users: int) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("case", TESTED)
 def test_steps_give_the_predictions_of_whole_sequences(case, table, data):
-    model = build(TESTED[case])
-    stepped = stepped_of(TESTED[case])
+    assert_steps_are_batches(TESTED[case], table, data)
+
+
+def test_encore_forgets_the_sessions_that_a_batch_does_not_look_at():
+    lengths = [9, MEMORY + 40]
+    table = random_table(5, num_users=2, sessions_per_user=lengths)
+    assert np.diff(table.row_splits).max() > MEMORY + 10
+    data = sequence_data(table, embed_sessions(table, random_embeddings()))
+    assert_steps_are_batches(DEFAULTS["encore"], table, data)
+
+
+def assert_steps_are_batches(config: ModelConfig, table: SessionTable, data: SequenceData) -> None:
+    model, stepped = build(config), stepped_of(config)
     expected = Predictor(model)(data, whole_users(table))
     lengths = np.diff(table.row_splits)
-    assert lengths.max() > MEMORY
     state = new_state(stepped, table.num_users)
     found = np.zeros_like(expected.embeddings)
     attention = np.zeros((len(found), 2), np.float32)
