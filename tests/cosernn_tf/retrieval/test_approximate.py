@@ -81,8 +81,8 @@ def test_effort_grows_with_k_beyond_what_was_measured():
     settings = ScannSettings(100, 1_000, 50, 400)
     assert settings.for_k(10) == ScannSettings(10, 1_000, 50, 400)
     assert settings.for_k(100) == settings
-    assert settings.for_k(250) == ScannSettings(250, 1_000, 125, 1_000)
-    assert settings.for_k(9_999) == ScannSettings(9_999, 1_000, 1_000, 39_996)
+    assert settings.for_k(250) == ScannSettings(250, 1_000, 80, 1_000)
+    assert settings.for_k(9_999) == ScannSettings(9_999, 1_000, 500, 39_996)
     assert ScannSettings(1, 0, 0, 3).for_k(7) == ScannSettings(7, 0, 0, 21)
 
 
