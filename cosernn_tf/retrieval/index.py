@@ -119,7 +119,7 @@ def build_index(
         latency_p99_ms=p99,
         vocabulary_sha256=str(embeddings.description["vocabulary_sha256"]),
         embeddings_sha256=embeddings.sha256,
-        model_sha256=_model_sha256(output),
+        model_sha256=model_sha256_of(output),
         machine=describe_machine(PACKAGES[SCANN if approximate else EXACT]),
         added=len(changes.rows),
         removed=len(changes.removed),
@@ -278,14 +278,14 @@ def _check_checksums(
             )
 
 
-def _model_sha256(path: Path) -> str | None:
+def model_sha256_of(path: Path) -> str | None:
     """Of the model in the run that an index is part of; None if there is none."""
     model = path.parent / MODEL_FILE
     return file_sha256(model) if model.is_file() else None
 
 
 def _check_model(description: IndexDescription, path: Path, *, again: str) -> None:
-    found = _model_sha256(path)
+    found = model_sha256_of(path)
     if found is None:
         return
     if description.model_sha256 is None:

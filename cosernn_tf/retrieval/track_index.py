@@ -25,8 +25,8 @@ class AllowedTracks:
                 f"allowed has shape {mask.shape} and type {mask.dtype}: it must be bool, "
                 f"({index.num_rows},)"
             )
+        self.index = index
         self.mask = mask if index.live is None else mask & index.live
-        self._index = index
         rows = index.live_rows()
         self._rows = rows[mask[rows]]
         self._searcher: ExactSearcher | None = None
@@ -39,7 +39,7 @@ class AllowedTracks:
     def search(self, queries: np.ndarray, k: int) -> Neighbours:
         """The best of the allowed ones, exactly; the first call copies their vectors."""
         if self._searcher is None:
-            self._searcher = ExactSearcher.build(self._index.vectors_of(self._rows))
+            self._searcher = ExactSearcher.build(self.index.vectors_of(self._rows))
         found = self._searcher.search(queries, k)
         return Neighbours(self._rows[found.rows], found.scores)
 
@@ -153,12 +153,15 @@ class TrackIndex:
             fewer, row -1 and score -inf at the end.
 
         Raises:
-            ValueError: Another number of exclusions than of queries, or a mask of another shape.
+            ValueError: Another number of exclusions than of queries, a mask of another shape, or
+                one that another index has prepared.
         """
         if exclude is not None and len(exclude) != len(queries):
             raise ValueError(f"{len(exclude)} exclusions for {len(queries)} queries")
         if isinstance(allowed, np.ndarray):
             allowed = self.allow(allowed)
+        elif allowed is not None and allowed.index is not self:
+            raise ValueError("allowed was prepared by another index: its rows may be others")
         k = min(k, self.size)
         if exclude is None and allowed is None and self.live is None:
             return self._search(queries, k)

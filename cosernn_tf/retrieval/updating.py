@@ -17,9 +17,9 @@ from cosernn_tf.errors import UserError, on_a_line
 from cosernn_tf.provenance import describe_machine
 from cosernn_tf.retrieval.changes import ADDED, REMOVED, Changes, is_among
 from cosernn_tf.retrieval.contract import Neighbours, recall
-from cosernn_tf.retrieval.description import DESCRIPTION, IndexDescription
+from cosernn_tf.retrieval.description import DESCRIPTION, INDEX_VERSION, IndexDescription
 from cosernn_tf.retrieval.exact import ExactSearcher
-from cosernn_tf.retrieval.index import PACKAGES, latency_ms, open_index
+from cosernn_tf.retrieval.index import PACKAGES, latency_ms, model_sha256_of, open_index
 from cosernn_tf.retrieval.new_tracks import NewTracks
 from cosernn_tf.retrieval.track_index import TrackIndex
 from cosernn_tf.staging import staged
@@ -70,7 +70,7 @@ def update_index(
         changes = _with_restored(changes, restore, index.rows, embeddings, vocabulary)
     index = index.with_changes(changes)
     require(index.size > 0, "no track would be left in the index")
-    description = _measured(index, queries)
+    description = _measured(index, queries, model_sha256=model_sha256_of(path))
     with staged(path, marker=DESCRIPTION) as staging:
         _take_over(path, staging)
         changes.save(staging)
@@ -204,10 +204,12 @@ def _refuse(bad: np.ndarray, ids: pa.Array, why: str) -> None:
 # Measuring and writing ---------------------------------------------------------------------------
 
 
-def _measured(index: TrackIndex, queries: np.ndarray) -> IndexDescription:
+def _measured(
+    index: TrackIndex, queries: np.ndarray, *, model_sha256: str | None
+) -> IndexDescription:
     before = index.description
     k = min(before.k, index.size)
-    found = 1.0
+    found = before.recall
     if len(queries) and before.settings is not None:
         rows = index.live_rows()
         exact = ExactSearcher.build(index.vectors_of(rows)).search(queries, k)
@@ -221,7 +223,9 @@ def _measured(index: TrackIndex, queries: np.ndarray) -> IndexDescription:
         latency_p99_ms=p99,
         added=len(index.changes.rows),
         removed=len(index.changes.removed),
+        model_sha256=model_sha256,
         machine=describe_machine(PACKAGES[before.kind]),
+        index_version=INDEX_VERSION,
     )
 
 

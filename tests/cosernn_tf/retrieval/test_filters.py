@@ -157,6 +157,9 @@ def test_filters_that_do_not_fit_are_refused(index, queries):
             index.search(queries, 3, allowed=allowed)
         with pytest.raises(ValueError, match="allowed has shape"):
             index.allow(allowed)
+    other = TrackIndex(DESCRIPTION, index.rows, index._searcher, index._vectors)
+    with pytest.raises(ValueError, match="prepared by another index"):
+        index.search(queries, 3, allowed=other.allow(np.ones(TRACKS, bool)))
 
 
 def test_little_is_asked_for_where_filters_bar_little():

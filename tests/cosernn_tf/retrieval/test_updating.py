@@ -1,5 +1,6 @@
 """Tracks that come and go: against a sort of the scores of all tracks that are there."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from cosernn_tf.retrieval import index as index_module
 from cosernn_tf.retrieval.changes import ADDED, REMOVED
 from cosernn_tf.retrieval.contract import Neighbours
 from cosernn_tf.retrieval.description import DESCRIPTION
+from cosernn_tf.retrieval.exact import VECTORS
 from cosernn_tf.retrieval.index import build_index, open_index
 from cosernn_tf.retrieval.new_tracks import NewTracks
 from cosernn_tf.retrieval.updating import update_index
+from cosernn_tf.runs import MODEL_FILE
 from cosernn_tf.tracks import TrackEmbeddings
 
 from .vectors import brute_force, unit_vectors
@@ -221,6 +224,27 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(embeddings, queries, n
         assert {file.name: file.read_bytes() for file in path.iterdir()} == before
     with pytest.raises(UserError, match="no finished index"):
         update(tmp_path / "other", embeddings, queries, new=new)
+
+
+def test_an_index_of_version_1_becomes_one_of_the_model_it_is_measured_on(
+    embeddings, queries, new, catalogue, tmp_path, caplog
+):
+    path = tmp_path / "run" / "index"
+    build_index(embeddings, queries, path)
+    fields = json.loads((path / DESCRIPTION).read_text())
+    for name in ("model_sha256", "machine", "added", "removed"):
+        del fields[name]
+    (path / DESCRIPTION).write_text(json.dumps({**fields, "index_version": 1}))
+    np.save(path / VECTORS, embeddings.vectors[embeddings.vectors.any(axis=1)])
+    (tmp_path / "run" / MODEL_FILE).write_bytes(b"weights")
+    built = update(path, embeddings, queries, new=new)
+    assert "which model" in caplog.text
+    assert built.index_version == 2
+    assert built.model_sha256 == hashlib.sha256(b"weights").hexdigest()
+    caplog.clear()
+    catalogue.add(new)
+    assert found_in(path, embeddings, queries, 20) == catalogue.best(queries, 20)
+    assert not caplog.records
 
 
 def test_removing_what_is_not_there_is_told(embeddings, queries, tmp_path, caplog):
