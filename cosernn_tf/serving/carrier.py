@@ -96,32 +96,32 @@ class Carrier:
             self.model(*self._called(records[rows], users[rows], starts.take(rows)))[1]
             for rows in _blocks(len(records))
         ]
+        if len(parts) == 1:
+            return parts[0]
         return {name: np.concatenate([part[name] for part in parts]) for name in self.model.state}
 
     def state_in(self, records: np.ndarray) -> State:
         """The state of the model in (n,) records: views of them."""
         return {name: records[name] for name in self.model.state}
 
-    def closed(self, records: np.ndarray, state: State, contents: Contents) -> np.ndarray:
-        """The records after that session.
+    def close(self, records: np.ndarray, state: State, contents: Contents) -> None:
+        """Carries records over that session, in place.
 
         Args:
             records: (n,) before it.
             state: As `stepped` gave it.
             contents: Of the sessions.
         """
-        after = records.copy()
         for name in self.model.state:
-            after[name] = state[name]
+            records[name] = state[name]
         own = contents.embeddings
-        after["last_all"], after["last_played"] = own.all, own.played
-        after["last_skipped"] = own.skipped
-        after["last_num_tracks"] = contents.num_tracks
-        after["last_stream_source"] = contents.stream_source
-        after["end"], after["earliest"] = contents.end, contents.earliest
+        records["last_all"], records["last_played"] = own.all, own.played
+        records["last_skipped"] = own.skipped
+        records["last_num_tracks"] = contents.num_tracks
+        records["last_stream_source"] = contents.stream_source
+        records["end"], records["earliest"] = contents.end, contents.earliest
         # Eq. 1: the weight of a session is its number, from 1.
-        after["sum"] += after[SESSIONS][:, None].astype(np.float64) * own.all
-        return after
+        records["sum"] += records[SESSIONS][:, None].astype(np.float64) * own.all
 
     def _called(
         self, records: np.ndarray, users: np.ndarray, starts: Starts

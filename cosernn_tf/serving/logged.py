@@ -96,8 +96,7 @@ class LoggedSessions:
             active = slice(0, int(np.searchsorted(-length, -number)))
             sessions = row[active] + number
             state = carrier.stepped(carried[active], users[active], self._starts.take(sessions))
-            contents = self._contents.take(sessions)
-            carried[active] = carrier.closed(carried[active], state, contents)
+            carrier.close(carried[active], state, self._contents.take(sessions))
         records[order] = carried
 
     def heard(self, number: np.ndarray) -> list[np.ndarray]:

@@ -106,21 +106,21 @@ class Settler:
         for number in range(counts.max()):
             (active,) = np.nonzero(counts > number)
             sessions = first[active] + number
-            before = closed[active]
+            records = closed[active]
             # The state after the open session is that of its start: only another start changes it.
             state = self._carrier.state_in(current[active])
             again = steps_again[active] if number == 0 else np.ones(len(active), bool)
             if again.any():
                 (these,) = np.nonzero(again)
                 stepped = self._carrier.stepped(
-                    before[these], users[active[these]], starts.take(sessions[these])
+                    records[these], users[active[these]], starts.take(sessions[these])
                 )
                 for name, values in stepped.items():
                     state[name][these] = values
-            after = self._carrier.closed(before, state, contents.take(sessions))
+            self._carrier.close(records, state, contents.take(sessions))
             ends_here = counts[active] > number + 1
-            closed[active[ends_here]] = after[ends_here]
-            current[active[~ends_here]] = after[~ends_here]
+            closed[active[ends_here]] = records[ends_here]
+            current[active[~ends_here]] = records[~ends_here]
         kept, heard = self._split(found, in_order, rows[cols.listens.track])
         return Settled(Past(closed, current, kept), counts > 1, heard)
 
