@@ -59,7 +59,7 @@ setup(
             "schemathesis>=4.32,<5",
         ],
         "serve": [
-            "fastapi>=0.163,<1",
+            "fastapi>=0.165,<1",
             "fastapi-offline>=1.7,<2",  # Swagger UI's files, for /docs without a network
             "httptools>=0.8",
             "orjson>=3.11",

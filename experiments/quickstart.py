@@ -101,6 +101,8 @@ def quickstart(root: Path, *, user: str | None = None) -> None:
         f"  {workspace.evaluation}/scores.parquet   every score of the table above\n"
         f"  {workspace.run(RUN)}/   the model, its SavedModel export and its index\n"
         f"  {Path(sys.executable).parent}/tensorboard --logdir {root / 'runs'}\n"
+        f"  python -m cosernn_tf.serve --workspace={root} --run={RUN}   "
+        "a page to try it, and an API\n"
         "  README.md   your own log, and the paper's sizes\n"
         "The default log is synthetic: its results compare models with each other, never with "
         "the paper's."

@@ -1,5 +1,6 @@
 """The users in memory: a row each in arrays, so that a batch of them is gathered at once."""
 
+import mmap
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
@@ -13,17 +14,18 @@ from cosernn_tf.serving.user_state import NOTHING_HEARD
 NOBODY: Final = 0
 """Row of users that are not known: they have no past."""
 
-_FIRST_ROWS: Final = 256
+_MAP_NORESERVE: Final = 0x4000
+"""Of Linux; Python has no name for it yet."""
 
 
 class Residents:
     """At most so many users; the one that was asked for longest ago makes room."""
 
     def __init__(self, dtype: np.dtype, max_users: int) -> None:
-        self._closed = np.zeros(min(_FIRST_ROWS, max_users + 1), dtype)
-        self._current = self._closed.copy()
-        self._open: list[tuple[Listen, ...]] = [()] * len(self._closed)
-        self._heard = [NOTHING_HEARD] * len(self._closed)
+        self._closed = _reserved(max_users + 1, dtype)
+        self._current = _reserved(max_users + 1, dtype)
+        self._open: list[tuple[Listen, ...]] = [()]
+        self._heard = [NOTHING_HEARD]
         self._row_of: OrderedDict[str, int] = OrderedDict()
         self.max_users = max_users
         self.evictions = 0
@@ -80,21 +82,18 @@ class Residents:
                 self.evictions += 1
             else:
                 row = len(self._row_of) + 1
-                self._make_room(row + 1)
+                self._open.append(())
+                self._heard.append(NOTHING_HEARD)
             self._row_of[user] = row
         else:
             self._row_of.move_to_end(user)
         return row
 
-    def _make_room(self, rows: int) -> None:
-        missing = rows - len(self._open)
-        if missing > 0:
-            size = min(max(rows, 2 * len(self._open)), self.max_users + 1)
-            for name in ("_closed", "_current"):
-                array = getattr(self, name)
-                larger = np.zeros(size, array.dtype)
-                larger[: len(array)] = array
-                setattr(self, name, larger)
-            added = size - len(self._open)
-            self._open += [()] * added
-            self._heard += [NOTHING_HEARD] * added
+
+def _reserved(rows: int, dtype: np.dtype) -> np.ndarray:
+    """(rows,) zeros that take memory when they are first written to.
+
+    An array that grows would be copied again and again, and everybody wait for it.
+    """
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
+    return np.frombuffer(mmap.mmap(-1, rows * dtype.itemsize, flags=flags), dtype)

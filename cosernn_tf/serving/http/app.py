@@ -1,7 +1,6 @@
 """The routes."""
 
 import asyncio
-import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
@@ -97,6 +96,8 @@ def create_app(generations: Generations, config: ServeConfig, measured: metrics.
         redoc_url=None,
         redirect_slashes=False,
         default_response_class=_Json,
+        # What is to be known of it, /metrics says; nothing is sent anywhere.
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
         responses=_REFUSALS,
     )
     app.router.route_class = _Route
@@ -205,17 +206,16 @@ def _add_users(app: FastAPI, generations: Generations, config: ServeConfig) -> N
         answer = await generations.worker.recommend(
             RecommendRequest(user_id, context, query.k, query.exclude_heard)
         )
-        content = answer.to_dict()
-        if query.embedding:
-            predicted = await generations.worker.call(lambda model: model.predict(user_id, context))
-            content["embedding"] = predicted.embedding.tolist()
-        return _Json(content)
+        if not query.embedding:
+            return _Json(answer)
+        predicted = await generations.worker.call(lambda model: model.predict(user_id, context))
+        return _Json({**answer.to_dict(), "embedding": predicted.embedding.tolist()})
 
     @app.get("/v1/users/{user_id:path}/history", tags=["users"], response_model=answers.History)
     async def history(user_id: UserId, query: Annotated[HistoryQuery, Query()]) -> Response:
         """The user's last sessions, the open one included."""
         sessions = await generations.worker.call(lambda model: model.history(user_id, query.last))
-        return _Json({"user": user_id, "sessions": [dataclasses.asdict(past) for past in sessions]})
+        return _Json({"user": user_id, "sessions": sessions})
 
     @app.get("/v1/map", tags=["page"], response_model=answers.TrackMap)
     async def track_map() -> Response:

@@ -1,5 +1,6 @@
 """What the endpoint is told, checked before anything heavy loads."""
 
+import functools
 import ipaddress
 from dataclasses import dataclass, field
 
@@ -62,6 +63,7 @@ class ServeConfig:
         return is_loopback(self.host)
 
 
+@functools.lru_cache(maxsize=1_000)
 def is_loopback(host: str) -> bool:
     """Whether a host, as in a URL but without brackets, is this machine and nothing else."""
     if host == "localhost":

@@ -229,7 +229,8 @@ async function listen(track) {
   await recommend();
   const last = state.sessions.at(-1);
   const outcome = told.accepted ? 'Listened' : told.late ? 'Too late for a session' : 'Known already';
-  const opened = last?.is_open ? `: the open session has ${last.num_tracks} listens now` : '';
+  const count = last?.num_tracks === 1 ? '1 listen' : `${last?.num_tracks} listens`;
+  const opened = last?.is_open ? `: the open session has ${count} now` : '';
   tell(`${outcome}${opened}. ${get('status').textContent}`);
 }
 
@@ -246,7 +247,7 @@ async function showHistory() {
     const more = session.num_tracks > kept ? `, ${session.num_tracks} listens` : '';
     const when = element('p', { name: 'when', text: `${session.day_of_week} ${day}, ${hourText(session.hour)} ` },
       element('span', { text: `on ${session.device}${more}` }));
-    if (session.is_open) when.append(' ', element('span', { text: 'open', name: 'open-mark' }));
+    if (session.is_open) when.append(', ', element('span', { text: 'open', name: 'open-mark' }));
     const tracks = session.tracks.map(track => {
       const text = track.track_id ?? 'a track that the vocabulary lacks';
       const chip = element('span', { text, name: track.skipped ? 'track-name skipped' : 'track-name' });

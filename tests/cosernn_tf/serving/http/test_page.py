@@ -167,7 +167,7 @@ def test_a_listen_changes_the_state(browser, server):
     before = page.inner_text("#basis")
     track = visit.tracks()[0]
     visit.after(lambda: page.click("#tracks li:first-child button"))
-    assert "Listened: the open session has 1 listens now" in page.inner_text("#status")
+    assert "Listened: the open session has 1 listen now" in page.inner_text("#status")
     newest = page.query_selector("#sessions > li.open")
     assert "open" in newest.inner_text()
     assert [e.inner_text() for e in newest.query_selector_all(".track-name")] == [track]
@@ -210,7 +210,7 @@ def test_by_keyboard_alone(browser, server):
     assert "Nothing yet." in page.inner_text("#sessions")
     page.focus("#tracks button")
     visit.after(lambda: page.keyboard.press("Enter"))
-    assert "the open session has 1 listens now" in page.inner_text("#status")
+    assert "the open session has 1 listen now" in page.inner_text("#status")
     assert page.evaluate("document.activeElement.tagName") == "BUTTON"
     assert visit.told == []
 
