@@ -7,7 +7,8 @@
 
 load    a server, and wrk beside it on the same machine: requests a second and latency of
         recommendations for random users, with several numbers of connections
-soak    ten minutes of recommendations and listens, and the memory after each of them
+soak    ten minutes of recommendations and listens, and the memory after each of them; a tenth of
+        the users fits into memory, the others come from the store
 kill    the server is killed under load, again and again: acknowledged listens that are lost, and
         users whose state is not that of a replay of what is stored
 inprocess
@@ -32,7 +33,7 @@ flags.declare_key_flag("workspace")
 _DEFAULT = ServingBenchmarkConfig(Path())
 _MODE = flags.DEFINE_enum_class("mode", Mode.LOAD, Mode, "What is measured (see above).")
 _NUM_USERS = flags.DEFINE_integer(
-    "num_users", _DEFAULT.num_users, "Users of the log; all of them fit into memory."
+    "num_users", _DEFAULT.num_users, "Users of the log; under load all of them are in memory."
 )
 _NUM_TRACKS = flags.DEFINE_integer("num_tracks", _DEFAULT.num_tracks, "Tracks of the catalogue.")
 _SESSIONS_PER_USER = flags.DEFINE_integer(

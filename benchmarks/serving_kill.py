@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.serving_process import Client, ServerProcess
+from benchmarks.serving_process import Client, Launch, ServerProcess, spawn
 from cosernn_tf.retrieval.index import open_index
 from cosernn_tf.runs import INDEX
 from cosernn_tf.serving.generation import generation_of
@@ -44,6 +44,8 @@ class KillConfig:
     requests: int = 60
     """That are acknowledged, at least, between two kills."""
     seed: int = 1
+    launch: Launch = spawn
+    """How servers are started."""
 
 
 @dataclass
@@ -164,6 +166,7 @@ def _started(config: KillConfig, store: Path, number: int) -> ServerProcess:
         store=str(store),
         output=config.folder / f"server-{number}.log",
         flags=["--noaccess_log"],
+        launch=config.launch,
     )
 
 

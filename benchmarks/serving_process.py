@@ -8,10 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from cosernn_tf.errors import UserError
 
@@ -49,18 +49,50 @@ class Client:
         self._connection.close()
 
 
+class Process(Protocol):
+    """What of `subprocess.Popen` is asked for."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+
+    def send_signal(self, sig: int) -> None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def kill(self) -> None: ...
+
+
+Launch = Callable[[Sequence[str], Path], Process]
+"""Starts `python -m cosernn_tf.serve` with arguments; what it prints goes to the file."""
+
+
+def spawn(arguments: Sequence[str], output: Path) -> Process:
+    """A process with an interpreter of its own."""
+    command = [sys.executable, "-m", "cosernn_tf.serve", *arguments]
+    with output.open("wb") as file:
+        return subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+
+
 @dataclass(frozen=True)
 class ServerProcess:
     """`python -m cosernn_tf.serve`, ready."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     port: int
     output: Path
     """What it prints, both streams."""
 
     @classmethod
     def start(
-        cls, workspace: Path, run: str, *, store: str, output: Path, flags: Sequence[str] = ()
+        cls,
+        workspace: Path,
+        run: str,
+        *,
+        store: str,
+        output: Path,
+        flags: Sequence[str] = (),
+        launch: Launch = spawn,
     ) -> "ServerProcess":
         """Starts one on a free port of this machine, and waits until it is ready.
 
@@ -70,17 +102,14 @@ class ServerProcess:
             store: See `--store`.
             output: File for what it prints.
             flags: More of them.
+            launch: How the process is started.
 
         Raises:
             UserError: It ends before it is ready.
         """
-        command = [
-            *(sys.executable, "-m", "cosernn_tf.serve"),
-            *(f"--workspace={workspace}", f"--run={run}", f"--store={store}", "--port=0"),
-            *flags,
-        ]
-        with output.open("wb") as file:
-            process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        options = {"workspace": workspace, "run": run, "store": store, "port": 0}
+        arguments = [f"--{name}={value}" for name, value in options.items()]
+        process = launch([*arguments, *flags], output)
         started = time.monotonic()
         try:
             while True:

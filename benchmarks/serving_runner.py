@@ -28,6 +28,8 @@ _RESULT: Final = re.compile(r"^RESULT (.*)$", re.MULTILINE)
 _FIRST_LISTEN: Final = 312_000_000
 """Times five it is a second after all of the log."""
 _SAMPLE_SECONDS: Final = 60
+_SOAKED_SHARE: Final = 10
+"""Of so many users one is in memory during a soak, so that it is soon full."""
 _MB: Final = 1_000_000
 
 
@@ -147,7 +149,7 @@ def _in_process(config: ServingBenchmarkConfig) -> dict[str, Any]:
 # A server of full size ---------------------------------------------------------------------------
 
 
-def _started(config: ServingBenchmarkConfig) -> "ServerProcess":
+def _started(config: ServingBenchmarkConfig, *, max_users: int) -> "ServerProcess":
     """A server on a store of its own, which it keeps for the next time."""
     # TensorFlow comes after the flags have been checked.
     from benchmarks.serving_process import ServerProcess
@@ -159,7 +161,7 @@ def _started(config: ServingBenchmarkConfig) -> "ServerProcess":
         run,
         store=str(workspace.root / "serving" / f"{config.mode}.sqlite"),
         output=config.directory / f"serving-{config.mode}.log",
-        flags=[f"--max_users={config.num_users}"],
+        flags=[f"--max_users={max_users}"],
     )
     logging.info("The server is ready after %.1f s", time.monotonic() - start)
     return server
@@ -189,7 +191,7 @@ def _rate(result: dict[str, Any]) -> float:
 
 def _load(config: ServingBenchmarkConfig) -> dict[str, Any]:
     results = []
-    with _started(config) as server:
+    with _started(config, max_users=config.num_users) as server:
         warm_up = max(1, config.seconds // 4)
         _wrk(config, server.port, connections=8, seconds=warm_up, share=0.0)
         for connections in config.connections:
@@ -224,9 +226,9 @@ def _load(config: ServingBenchmarkConfig) -> dict[str, Any]:
 
 
 def _soak(config: ServingBenchmarkConfig) -> dict[str, Any]:
-    """Rounds of a minute, and the memory after each."""
+    """Rounds of a minute, and the memory after each; most users come from the store."""
     rounds: list[dict[str, Any]] = []
-    with _started(config) as server:
+    with _started(config, max_users=max(1, config.num_users // _SOAKED_SHARE)) as server:
         for seconds in _parts(config.soak_seconds):
             found = _wrk(
                 config,
@@ -236,7 +238,9 @@ def _soak(config: ServingBenchmarkConfig) -> dict[str, Any]:
                 share=config.share_of_listens,
             )
             found["resident_bytes"] = server.resident_bytes()
-            found["users_in_memory"] = server.metrics()["cosernn_users_in_memory"]
+            metrics = server.metrics()
+            found["users_in_memory"] = metrics["cosernn_users_in_memory"]
+            found["loads"] = metrics["cosernn_user_loads_total"]
             logging.info("%s", found)
             rounds.append(found)
         code = server.end(signal.SIGTERM)
@@ -244,7 +248,15 @@ def _soak(config: ServingBenchmarkConfig) -> dict[str, Any]:
         "rounds": rounds,
         "exit_code": code,
         "table": [
-            ["minute", "requests/s", "p99", "not answered with 200", "users in memory", "resident"],
+            [
+                "minute",
+                "requests/s",
+                "p99",
+                "not answered with 200",
+                "users in memory",
+                "loaded",
+                "resident",
+            ],
             *(
                 [
                     str(number),
@@ -252,6 +264,7 @@ def _soak(config: ServingBenchmarkConfig) -> dict[str, Any]:
                     f"{found['p99_ms']:.1f} ms",
                     str(found["not_200"] + found["socket_errors"]),
                     f"{found['users_in_memory']:.0f}",
+                    f"{found['loads']:.0f}",
                     f"{found['resident_bytes'] / _MB:.0f} MB",
                 ]
                 for number, found in enumerate(rounds, start=1)

@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,9 @@ from cosernn_tf.serving.store import UserUpdate
 from cosernn_tf.trained_run import open_trained_run
 from cosernn_tf.workspace import Workspace
 from tests.cosernn_tf.models.oracle import randomize
+from tests.cosernn_tf.serving.http.forked import Forks
 from tests.cosernn_tf.serving.http.served import ask, served
-from tests.entry_points import run, run_each
+from tests.entry_points import Result
 
 USER = "hidden-user"
 PATH = f"/v1/users/{USER}/recommendations?device=web&at=2019-06-20T08:00:00Z"
@@ -30,17 +32,31 @@ TOKEN = "correct-horse-battery-staple"
 KILLS = 2
 
 
-def start(workspace: Workspace, name: str, folder: Path, *flags: str) -> ServerProcess:
+def error_of(output: Path) -> str:
+    """The one line that a user sees."""
+    return Result(2, "", output.read_text()).error
+
+
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory) -> Iterator[Forks]:
+    forks = Forks(tmp_path_factory.mktemp("forks"))
+    yield forks
+    forks.close()
+
+
+def start(workspace: Workspace, name: str, folder: Path, forks: Forks) -> ServerProcess:
     return ServerProcess.start(
         workspace.root,
         name,
         store=str(folder / "state.sqlite"),
         output=folder / "output",
-        flags=flags,
+        launch=forks,
     )
 
 
-def test_no_acknowledged_listen_is_lost_when_it_is_killed_under_load(workspace, cosernn, tmp_path):
+def test_no_acknowledged_listen_is_lost_when_it_is_killed_under_load(
+    workspace, cosernn, tmp_path, forks
+):
     result = kill_under_load(
         KillConfig(
             workspace.root,
@@ -50,6 +66,7 @@ def test_no_acknowledged_listen_is_lost_when_it_is_killed_under_load(workspace, 
             requests=40,
             users=12,
             senders=3,
+            launch=forks,
         )
     )
     assert (result.lost, result.torn, result.different) == (0, 0, 0)
@@ -103,9 +120,9 @@ def own(workspace, cosernn, tmp_path_factory) -> Workspace:
     return own
 
 
-def test_a_life_from_start_to_end_and_the_next(own, tmp_path, monkeypatch):
+def test_a_life_from_start_to_end_and_the_next(own, tmp_path, forks):
     """Ready, asked, reloaded by SIGHUP, alone with its store, and ended by SIGTERM."""
-    with start(own, "live", tmp_path) as server:
+    with start(own, "live", tmp_path, forks) as server:
         client = server.client()
         body = {"listens": [{"user_id": USER, "track_id": "track-5", "timestamp": 1_560_000_000}]}
         assert client.post("/v1/listens", body) == (
@@ -130,9 +147,9 @@ def test_a_life_from_start_to_end_and_the_next(own, tmp_path, monkeypatch):
 
         store = f"--store={tmp_path / 'state.sqlite'}"
         flags = [f"--workspace={own.root}", "--run=live", "--port=0", store]
-        other = run("cosernn_tf.serve", flags, folder=tmp_path)
-        assert other.code == 2
-        assert "another server uses the store" in other.error
+        other = forks(flags, tmp_path / "other")
+        assert other.wait(60) == 2
+        assert "another server uses the store" in error_of(tmp_path / "other")
 
         # What is in flight at the end is answered.
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
@@ -157,20 +174,21 @@ def test_a_life_from_start_to_end_and_the_next(own, tmp_path, monkeypatch):
     assert (tmp_path / "state.sqlite").stat().st_mode & 0o077 == 0
 
     # What was stored is there at the next start, and no state of the log's users is made again.
-    monkeypatch.setenv("COSERNN_TOKEN", TOKEN)
-    with start(own, "live", tmp_path) as server:
+    forks.environment = {"COSERNN_TOKEN": TOKEN}
+    with start(own, "live", tmp_path, forks) as server:
         client = server.client()
         assert client.get(PATH)[0] == 401
         client.close()
         answer = ask(server.port, "GET", PATH, headers={"Authorization": f"Bearer {TOKEN}"})
         assert answer.json == after
         assert server.end(signal.SIGINT) == 0
+    forks.environment = {}
     output = server.output.read_text()
     assert "states of users" not in output
     assert TOKEN not in output
 
 
-def test_bad_flags_are_one_line(own, tmp_path):
+def test_bad_flags_are_one_line(own, tmp_path, forks):
     taken = socket.create_server(("127.0.0.1", 0))
     port = taken.getsockname()[1]
     own_run = ("--workspace", own.root, "--run", "live")
@@ -178,17 +196,12 @@ def test_bad_flags_are_one_line(own, tmp_path):
     cases: list[tuple[tuple[object, ...], str]] = [
         (("--host", "0.0.0.0"), "no token is set"),
         ((*own_run, "--port", port), f"nobody can listen at 127.0.0.1, port {port}"),
-        ((*own_run, "--token_file", "nowhere"), "--token_file=nowhere cannot be read"),
-        ((*own_run, "--token_file", "short"), "the token is shorter than 16 characters"),
+        ((*own_run, "--token_file", "/nowhere"), "--token_file=/nowhere cannot be read"),
+        ((*own_run, "--token_file", tmp_path / "short"), "the token is shorter than 16 characters"),
         (("--workspace", own.root, "--run", "other"), "other"),
     ]
-    results = run_each(
-        "cosernn_tf.serve",
-        [arguments for arguments, _ in cases],
-        folder=tmp_path,
-        output=tmp_path / "results",
-        preload=["cosernn_tf.serving.http.server", "cosernn_tf.serving.opening"],
-    )
+    for number, (arguments, sentence) in enumerate(cases):
+        output = tmp_path / str(number)
+        assert forks(list(map(str, arguments)), output).wait(60) == 2
+        assert sentence in error_of(output)
     taken.close()
-    for result, (_, sentence) in zip(results, cases, strict=True):
-        assert (result.code, sentence in result.error) == (2, True), result
