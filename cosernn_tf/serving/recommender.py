@@ -19,7 +19,6 @@ from cosernn_tf.serving.answers import (
     FromLog,
     PastSession,
     Prediction,
-    RankedTrack,
     Recommendation,
     RecommendRequest,
 )
@@ -28,6 +27,7 @@ from cosernn_tf.serving.contexts import ContextColumns, ContextReader
 from cosernn_tf.serving.history import past_sessions
 from cosernn_tf.serving.listens import Context, Listen, Outcome
 from cosernn_tf.serving.logged import LoggedSessions, gap_of, in_parts
+from cosernn_tf.serving.ranking import NO_ROWS, Ranker
 from cosernn_tf.serving.settle import Catalogue, Settler
 from cosernn_tf.serving.step_model import Outputs, StepModel
 from cosernn_tf.serving.store import MemoryStore, StateStore
@@ -70,6 +70,7 @@ class Recommender:
             {name: row for row, name in enumerate(run.sessions.stream_sources)},
         )
         self._contexts = ContextReader(run)
+        self._rank = Ranker(index, self._track_ids)
         settler = Settler(self._carrier, self._catalogue, gap_seconds=self.gap_seconds)
         self._users = Users(self._carrier, settler, self.store, max_users=max_users)
 
@@ -293,17 +294,11 @@ class Recommender:
     def _answers(
         self, requests: Sequence[RecommendRequest], predictions: Sequence[Prediction]
     ) -> list[Recommendation]:
-        if not requests:
-            return []
         exclude = None
         if any(request.exclude_heard for request in requests):
-            exclude = [self._heard(r.user) if r.exclude_heard else _NO_ROWS for r in requests]
+            exclude = [self._heard(r.user) if r.exclude_heard else NO_ROWS for r in requests]
         with self.work.timed(SEARCH):
-            found = self.index.search(
-                np.stack([prediction.embedding for prediction in predictions]),
-                max(request.k for request in requests),
-                exclude=exclude,
-            )
+            tracks = self._rank(requests, predictions, exclude=exclude)
         days, hours = self._contexts.local([request.context for request in requests])
         return [
             Recommendation(
@@ -317,9 +312,7 @@ class Recommender:
                 long_term_attention=(
                     None if prediction.attention is None else float(prediction.attention[1])
                 ),
-                tracks=self._ranked(
-                    found.rows[number, : request.k], found.scores[number, : request.k]
-                ),
+                tracks=tracks[number],
             )
             for number, (request, prediction) in enumerate(zip(requests, predictions, strict=True))
         ]
@@ -340,16 +333,3 @@ class Recommender:
         rows, listens = self._users.heard(user)
         now = self._catalogue.track_rows([listen.track_id for listen in listens])
         return np.concatenate([rows, now[now >= 0]])
-
-    def _ranked(self, rows: np.ndarray, scores: np.ndarray) -> tuple[RankedTrack, ...]:
-        """Filters may leave fewer tracks than were asked for."""
-        return tuple(
-            RankedTrack(rank, self._track_ids[row], score)
-            for rank, (row, score) in enumerate(
-                zip(rows.tolist(), scores.tolist(), strict=True), start=1
-            )
-            if row >= 0
-        )
-
-
-_NO_ROWS: Final = np.zeros(0, np.int64)
