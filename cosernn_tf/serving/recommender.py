@@ -171,14 +171,23 @@ class Recommender:
         """
         return self._users.observe(listens)
 
-    def history(self, user: str, last: int) -> tuple[PastSession, ...]:
-        """At most so many of the latest sessions of a user, the oldest of them first."""
+    def history(
+        self, user: str, last: int, *, listens: Sequence[Listen] | None = None
+    ) -> tuple[PastSession, ...]:
+        """At most so many of the latest sessions of a user, the oldest of them first.
+
+        Args:
+            user: Any.
+            last: How many.
+            listens: Of the user, as the store has them; any thread may call it then, as it reads
+                files only. None: they are read.
+        """
         return past_sessions(
             user,
             last,
             sessions=self.run.sessions,
             track_ids=self._track_ids,
-            listens=self.store.listens(user),
+            listens=self.store.listens(user) if listens is None else listens,
             gap_seconds=self.gap_seconds,
         )
 

@@ -214,7 +214,11 @@ def _add_users(app: FastAPI, generations: Generations, config: ServeConfig) -> N
     @app.get("/v1/users/{user_id:path}/history", tags=["users"], response_model=answers.History)
     async def history(user_id: UserId, query: Annotated[HistoryQuery, Query()]) -> Response:
         """The user's last sessions, the open one included."""
-        sessions = await generations.worker.call(lambda model: model.history(user_id, query.last))
+        model, listens = await generations.worker.call(
+            lambda model: (model, model.store.listens(user_id))
+        )
+        # It reads the file that the user is in: nobody else is to wait for that.
+        sessions = await asyncio.to_thread(model.history, user_id, query.last, listens=listens)
         return _Json({"user": user_id, "sessions": sessions})
 
     @app.get("/v1/map", tags=["page"], response_model=answers.TrackMap)
