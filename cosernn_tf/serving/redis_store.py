@@ -5,7 +5,7 @@ was acknowledged is lost, with `everysec` a second of it, without `appendonly` a
 snapshot. One server process of ours writes to a database of Redis at a time.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -19,7 +19,10 @@ _PREFIX: Final = b"cosernn:"
 _VERSION: Final = _PREFIX + b"version"
 _COMPLETE: Final = _PREFIX + b"complete"
 """Set of generations that are."""
+_STATE: Final = _PREFIX + b"state:"
 _SECONDS: Final = 10.0
+_FORGOTTEN_AT_ONCE: Final = 1_000
+"""Keys that are looked at in one round trip."""
 
 
 class RedisStore:
@@ -80,7 +83,7 @@ class RedisStore:
         return answers
 
     def _state(self, user: str) -> bytes:
-        return _PREFIX + b"state:" + self._generation + b":" + user.encode()
+        return _STATE + self._generation + b":" + user.encode()
 
     def load(self, users: Sequence[str]) -> dict[str, StoredUser]:
         def states(pipeline: Any) -> None:
@@ -154,6 +157,20 @@ class RedisStore:
         with self._pipeline(transaction=True) as pipeline:
             pipeline.sadd(_COMPLETE, self._generation)
             pipeline.execute()
+
+    def keep_only(self, generations: Collection[str]) -> None:
+        kept = {name.encode() for name in generations}
+        cursor = None
+        while cursor != 0:
+            ((cursor, keys),) = self._asked(
+                lambda ask, at=cursor or 0: ask.scan(at, _STATE + b"*", _FORGOTTEN_AT_ONCE)
+            )
+            old = [key for key in keys if key[len(_STATE) :].partition(b":")[0] not in kept]
+            if old:
+                self._asked(lambda ask, keys=old: ask.unlink(*keys))
+        (complete,) = self._asked(lambda ask: ask.smembers(_COMPLETE))
+        if complete - kept:
+            self._asked(lambda ask: ask.srem(_COMPLETE, *(complete - kept)))
 
     def close(self) -> None:
         self._client.close()

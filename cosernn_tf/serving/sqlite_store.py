@@ -5,7 +5,7 @@ of a user is written when a session closes; until then the open session is rows.
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -58,6 +58,12 @@ ON CONFLICT DO UPDATE SET state = ifnull(?3, state), open_from = ifnull(?4, open
 _STATE: Final = "SELECT state, open_from FROM users WHERE generation = ? AND user_id = ?"
 _OPEN: Final = f"SELECT {_COLUMNS} FROM listens WHERE user_id = ? AND timestamp >= ? AND NOT late"
 _KNOWN: Final = "SELECT 1 FROM listens WHERE user_id = ? AND track_id = ? AND timestamp = ?"
+_FORGET: Final = """
+DELETE FROM users WHERE (generation, user_id) IN
+    (SELECT generation, user_id FROM users WHERE generation = ? LIMIT ?)
+"""
+_FORGOTTEN_AT_ONCE: Final = 1_000
+"""Users whose states one transaction deletes: listens wait for no longer than it takes."""
 
 
 class SqliteStore:
@@ -164,6 +170,17 @@ class SqliteStore:
     def complete(self) -> None:
         with self._transaction() as run:
             run("UPDATE generations SET is_complete = 1 WHERE number = ?", (self._generation,))
+
+    def keep_only(self, generations: Collection[str]) -> None:
+        with self._reading() as run:
+            rows = run("SELECT number, name FROM generations").fetchall()
+        for number in (number for number, name in rows if name not in generations):
+            deleted = 1
+            while deleted:
+                with self._transaction() as run:
+                    deleted = run(_FORGET, (number, _FORGOTTEN_AT_ONCE)).rowcount
+            with self._transaction() as run:
+                run("DELETE FROM generations WHERE number = ?", (number,))
 
     def close(self) -> None:
         self._connection.close()

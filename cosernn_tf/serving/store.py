@@ -6,7 +6,7 @@ to none: with another generation's states, those since the end of its session se
 again, and are settled when the user is next asked for. So a new model takes over without a replay.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -79,6 +79,14 @@ class StateStore(Protocol):
         """Says that they have."""
         ...
 
+    def keep_only(self, generations: Collection[str]) -> None:
+        """Deletes the states of all generations but these, in many short commits.
+
+        Raises:
+            StoreError: The store fails; some may be deleted then.
+        """
+        ...
+
     def close(self) -> None: ...
 
 
@@ -134,6 +142,9 @@ class MemoryStore:
 
     def complete(self) -> None:
         self._is_complete = True
+
+    def keep_only(self, generations: Collection[str]) -> None:
+        """There is but one."""
 
     def close(self) -> None:
         pass

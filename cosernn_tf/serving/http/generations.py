@@ -18,6 +18,7 @@ from cosernn_tf.serving.http.requests import MAX_USERS
 from cosernn_tf.serving.http.worker import UnavailableError, Worker
 from cosernn_tf.serving.map import map_of_tracks
 from cosernn_tf.serving.recommender import Recommender
+from cosernn_tf.serving.store import StateStore, StoreError
 
 _LOADING_SECONDS = 5
 """After which to ask again while the first model loads."""
@@ -116,8 +117,10 @@ class Generations:
                 logging.error("The reload failed, the model before goes on: %s", error)
                 raise
             self._metrics.reloads.labels("done").inc()
+            former = self.current.name
             self._answer_with(current, start)
-            await asyncio.to_thread(before.store.close)
+            # One may go back to the model before. Nobody else uses its store any more.
+            await asyncio.to_thread(_keep_only, before.store, {former, current.name})
             del before, recommender
             _set_aside_what_stays()
             return current, time.monotonic() - start
@@ -144,6 +147,15 @@ class Generations:
         self._metrics.is_ready.set(0)
         if self._worker is not None:
             (await self._worker.close()).store.close()
+
+
+def _keep_only(store: StateStore, generations: set[str]) -> None:
+    """Deletes the states of other generations, and closes the store."""
+    try:
+        store.keep_only(generations)
+    except StoreError as error:
+        logging.warning("States of models before are still in the store: %s", error)
+    store.close()
 
 
 def _described(recommender: Recommender) -> Generation:

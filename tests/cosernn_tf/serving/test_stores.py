@@ -166,6 +166,27 @@ def test_generations_share_listens_and_no_states(kind, open_store):
     assert again.is_complete()
 
 
+def test_states_of_generations_that_are_not_kept_go_and_listens_stay(kind, open_store):
+    if kind == "memory":
+        pytest.skip("one in memory has one generation")
+    stores = {name: open_store(name) for name in ("g1", "g2", "g3", "g11")}
+    users = [f"u{number}" for number in range(2_500)]
+    for name, store in stores.items():
+        store.commit([UserUpdate(user, name.encode(), open_from=10_000) for user in users])
+        store.complete()
+    stores["g1"].commit([UserUpdate("u1", listens=(FULL,))])
+    stores["g1"].keep_only({"g2", "g3"})
+    for name in ("g2", "g3"):
+        found = stores[name].load(users)
+        assert found.keys() == set(users)
+        assert {user.state for user in found.values()} == {name.encode()}
+        assert stores[name].is_complete()
+    for name in ("g1", "g11"):
+        again = open_store(name)
+        assert not again.is_complete()
+        assert again.load(users) == {"u1": StoredUser(None, (FULL,))}
+
+
 def test_a_commit_that_fails_leaves_nothing(kind, store):
     if kind == "memory":
         pytest.skip("nothing fails there")

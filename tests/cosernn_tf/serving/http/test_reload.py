@@ -1,6 +1,7 @@
 """A model is exchanged for another under load: no request fails, and no listen is lost."""
 
 import shutil
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from cosernn_tf.retrieval.index import build_index, open_index
 from cosernn_tf.runs import INDEX
+from cosernn_tf.serving.generation import generation_of
 from cosernn_tf.serving.http.config import ServeConfig
 from cosernn_tf.serving.listens import Context, Listen
 from cosernn_tf.serving.opening import opener
@@ -146,6 +148,7 @@ def test_a_model_may_come_back(server, own, tmp_path):
     path = path_of("user-2", **query)
     kept = tmp_path / "kept"
     shutil.copytree(own.run("live"), kept)
+    came_back = generation_of(open_trained_run(own, "live"))
     server.get(path, **HEADER)
     first = [listen("user-2", f"track-{n}", AFTER + 2_000 * n) for n in range(3)]
     server.post("/v1/listens", {"listens": first}, **HEADER)
@@ -162,6 +165,15 @@ def test_a_model_may_come_back(server, own, tmp_path):
     answer = server.get(path, **HEADER).json
     assert answer["earlier_sessions"] == wanted.earlier_sessions
     assert scores(answer) == pytest.approx([track.score for track in wanted.tracks], abs=1e-5)
+    # With a third model, only it and the one before it have states.
+    train_again(own, seed=9)
+    third = server.post("/v1/admin/reload", {}, **HEADER).json["generation"]
+    with sqlite3.connect(tmp_path / "state.sqlite") as store:
+        kept = store.execute(
+            "SELECT name FROM generations WHERE number IN (SELECT generation FROM users)"
+        )
+        names = {name for (name,) in kept}
+    assert names == {came_back, third}
 
 
 def test_two_reloads_at_once(server):
