@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -28,6 +29,9 @@ NAMES: Final = tuple(contender.name for contender in CONTENDERS)
 """Of all contenders."""
 AT_ONCE: Final = 64
 """Queries of a batch whose time is a column: as many as an endpoint may put together."""
+
+_PAUSE_SECONDS: Final = 0.3
+_LEAST_SECONDS: Final = 0.3
 
 _HELD_OUT: Final = "held_out.npy"
 _EXACT: Final = "exact.npz"
@@ -224,14 +228,13 @@ def _ask(
         numpy = 0.0
         for row, search, truth, is_slow in searches:
             asked = queries[: config.slow_queries] if is_slow else queries
-            started = time.perf_counter()
+            # Threads of the one before still wait for work for a moment, and take a core each.
+            time.sleep(_PAUSE_SECONDS)
             found = search(asked, k)
-            rate = len(asked) / (time.perf_counter() - started)
+            rate = len(asked) / _seconds(partial(search, asked, k))
             if row.search == NumPy.name:
                 numpy = rate
-            started = time.perf_counter()
-            search(queries[:AT_ONCE], k)
-            batch = time.perf_counter() - started
+            batch = _seconds(partial(search, queries[:AT_ONCE], k))
             single = []
             for query in asked:
                 started = time.perf_counter()
@@ -247,6 +250,15 @@ def _ask(
                 row.batch_seconds.append(batch)
                 row.p50_seconds.append(float(p50))
                 row.p99_seconds.append(float(p99))
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    """Of a call, on average of as many as take long enough to be measured."""
+    started, calls = time.perf_counter(), 0
+    while (elapsed := time.perf_counter() - started) < _LEAST_SECONDS or not calls:
+        call()
+        calls += 1
+    return elapsed / calls
 
 
 def _resident() -> int:
