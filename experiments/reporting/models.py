@@ -104,7 +104,9 @@ class Comparison:
 
     models: tuple[Model, ...]
     tested: Mapping[tuple[str, str, str], Difference]
-    """By first and second model, and metric. Holm's correction is over all tests of the first."""
+    """By first and second model, and metric. Holm's correction is over all tests of the first; of a
+    pair that was tested from both sides the larger p-value holds, so that both sides say the same.
+    """
     scored: Mapping[str, int]
     """Sessions by metric."""
     sessions: int
@@ -245,7 +247,7 @@ def comparison_of(
     bootstrap = content["bootstrap"]
     return Comparison(
         models=tuple(models),
-        tested=tested,
+        tested={key: _of_both_sides(one, tested) for key, one in tested.items()},
         scored={name: entry["sessions"] for name, entry in content["scored"].items()},
         sessions=content["sessions"],
         users=content["users"],
@@ -280,6 +282,24 @@ def _difference(
         design_effect=clustered and clustered["design_effect"],
         has_clusters=clustered is not None,
     )
+
+
+def _of_both_sides(
+    difference: Difference, tested: Mapping[tuple[str, str, str], Difference]
+) -> Difference:
+    """With the larger of the two corrected p-values, which belong to the tests of either model."""
+    other = tested.get((difference.second, difference.first, difference.metric.name))
+    if other is None:
+        return difference
+    return replace(
+        difference,
+        t_holm=_larger(difference.t_holm, other.t_holm),
+        clustered_holm=_larger(difference.clustered_holm, other.clustered_holm),
+    )
+
+
+def _larger(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else max(one, other)
 
 
 def _deviation(content: Mapping[str, Any], runs: Sequence[str], metric: str) -> float | None:

@@ -202,8 +202,9 @@ _ENTRIES: Final = (
         "Corrected p, measurable",
         (
             "Holm: the i-th smallest of n p-values is multiplied by n − i + 1, and none is below "
-            "the one before. The n tests are those of a model against all others by all metrics. A "
-            f"difference is measurable if its corrected p-value is below {LEVEL:g}.",
+            "the one before. The n tests are those of a model against all others by all metrics. "
+            "Two models that can be deployed have two such corrected p-values, of which the larger "
+            f"holds. A difference is measurable if it is below {LEVEL:g}.",
         ),
         ("Holm's correction", "[Mm]easurably"),
     ),

@@ -63,6 +63,21 @@ def test_a_difference_reads_the_same_from_both_sides(comparison):
     assert back.reversed == there
 
 
+@pytest.mark.parametrize("bootstrap", [True, False])
+def test_a_difference_is_as_sure_from_both_sides(bootstrap):
+    """Holm's correction is model by model, so that only one of the two may leave it below 0.05."""
+    content = statistics({"a": alike(0.5, 9.0), "b": alike(0.4, 9.5)}, bootstrap=bootstrap)
+    kind = "clustered" if bootstrap else "t_test"
+    content["tests"]["a"]["b"]["cosine"][kind]["p_holm"] = 0.04
+    content["tests"]["b"]["a"]["cosine"][kind]["p_holm"] = 0.06
+    comparison = comparison_of(content)
+    for first, second in (("a", "b"), ("b", "a")):
+        difference = comparison.difference(first, second, METRIC["cosine"])
+        assert (difference.p, difference.is_measurable) == (0.06, False)
+    assert not comparison.is_beaten("b", METRIC["cosine"])
+    assert comparison.is_beaten("b", METRIC["session_rr_20"])
+
+
 def test_a_lower_rank_is_a_gain(comparison):
     difference = comparison.difference("better", "worse", METRIC["session_rank_20"])
     assert difference.mean == -2.0
