@@ -28,7 +28,7 @@ _LISTENS = flags.DEFINE_string(
     "listens",
     None,
     "The listening log, as beam_pipelines.sessionize takes it; by default the embedded one. It is "
-    "read if the workspace has no sessions.",
+    "read if the workspace has no sessions; those of files of other names are refused.",
 )
 _SYNTHESIZE = flags.DEFINE_list(
     "synthesize",
@@ -71,12 +71,14 @@ def main(argv: list[str]) -> None:
         "/" not in log and not log.startswith("."),
         f"--log={log} must be a name without '/' or a leading '.'",
     )
+    require(bool(_TABLES.value), "--tables is empty: give at least one")
     for number in _TABLES.value:
         known = ", ".join(map(str, TABLES))
         require(
             number.isdecimal() and int(number) in TABLES,
             f"--tables has {number!r}, which is none of {known}",
         )
+    _require_rows(set(map(int, _TABLES.value)))
     reproduce(
         Workspace(Path(cli.WORKSPACE.value)),
         Reproduction(
@@ -93,6 +95,24 @@ def main(argv: list[str]) -> None:
         output=Path(_OUTPUT.value),
         tolerance=_TOLERANCE.value if _CHECK.value else None,
     )
+
+
+def _require_rows(numbers: set[int]) -> None:
+    """Every name is of a row of one of the tables, which all have one."""
+    if _ROWS.value is None:
+        return
+    of_table = {number: [row.name for row in TABLES[number].rows] for number in sorted(numbers)}
+    for name in _ROWS.value:
+        known = ", ".join(dict.fromkeys(row for rows in of_table.values() for row in rows))
+        require(
+            any(name in rows for rows in of_table.values()),
+            f"--rows has {name!r}, which is none of {known}",
+        )
+    for number, rows in of_table.items():
+        require(
+            any(name in rows for name in _ROWS.value),
+            f"--rows={','.join(_ROWS.value)} has none of Table {number}: leave it out of --tables",
+        )
 
 
 def entry_point() -> None:

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from beam_pipelines.synthetic.writing import LISTENS
+from cosernn_tf.errors import UserError
 from cosernn_tf.evaluation.config import METRICS_FILE
 from cosernn_tf.runs import CONFIG, HISTORY
 from cosernn_tf.runs import PROVENANCE as OF_A_RUN
 from cosernn_tf.staging import staged
 from cosernn_tf.workspace import SUCCESS, Workspace, open_sessions
 from experiments.results_check import check
-from experiments.steps import run_step
+from experiments.steps import list_flag, run_step
 from experiments.table_runs import CSV, EVALUATION, MARKDOWN
 from experiments.tables import TABLES
 
@@ -89,22 +91,34 @@ def reproduce(
 
 
 def _make_sessions(workspace: Workspace, plan: Reproduction) -> None:
-    if (workspace.sessions / SUCCESS).is_file():
-        return
     at = f"--workspace={workspace.root}"
-    if plan.synthesize:
+    if plan.listens is None:
+        # One that is there is left as it is, or, of other flags, refused.
         arguments = [at, *(f"--{flag}" for flag in plan.synthesize)]
         run_step("The log", "beam_pipelines.synthesize", arguments)
+    if (workspace.sessions / SUCCESS).is_file():
+        _require_same_log(workspace, plan)
+        return
     listens = [f"--listens={plan.listens}"] if plan.listens else []
     run_step("Sessions", "beam_pipelines.sessionize", [at, "--runner=DirectRunner", *listens])
+
+
+def _require_same_log(workspace: Workspace, plan: Reproduction) -> None:
+    """Raises `UserError` if the sessions that are there are of other files, by their names."""
+    found = open_sessions(workspace.sessions).manifest.options.get("listens") or []
+    names = [Path(path).name for path in found]
+    wanted = plan.listens.split(",") if plan.listens else [str(workspace.log / LISTENS)]
+    if names != [Path(path).name for path in wanted]:
+        raise UserError(
+            f"{workspace.sessions} was made from {', '.join(found) or 'unknown files'}, and not "
+            f"from {', '.join(wanted)}: choose another --workspace, or give that log as --listens"
+        )
 
 
 def _tables(workspace: Workspace, plan: Reproduction) -> Iterator[tuple[str, Path]]:
     """Makes them one by one: the name of each, and its directory."""
     for number in plan.tables:
         rows = plan.rows_of(number)
-        if not rows:
-            continue
         arguments = [
             f"--workspace={workspace.root}",
             f"--table={number}",
@@ -121,7 +135,7 @@ def _tables(workspace: Workspace, plan: Reproduction) -> Iterator[tuple[str, Pat
             run_step(
                 f"Table {number}, without {', '.join(plan.without)}",
                 "experiments.table",
-                [*arguments, f"--exclude_users={','.join(plan.without)}", f"--output={folder}"],
+                [*arguments, list_flag("exclude_users", plan.without), f"--output={folder}"],
             )
             yield folder.name, folder
 

@@ -1,7 +1,10 @@
 """Runs the project's commands one by one, and shows them."""
 
 import contextlib
+import csv
 import ctypes
+import io
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,6 +15,19 @@ from cosernn_tf.errors import UserError
 
 _PR_SET_PDEATHSIG: Final = 1
 _SECONDS_TO_END: Final = 30
+
+
+def command_line(module: str, arguments: Sequence[str]) -> str:
+    """`python -m module arguments`, as a shell takes it."""
+    return shlex.join(["python", "-m", module, *arguments])
+
+
+def list_flag(name: str, values: Sequence[str]) -> str:
+    """`--name=a,b`; what has a comma itself is quoted, as flags of lists expect."""
+    text = io.StringIO()
+    if values:
+        csv.writer(text, lineterminator="").writerow(values)
+    return f"--{name}={text.getvalue()}"
 
 
 def run_step(title: str, module: str, arguments: Sequence[str]) -> None:
@@ -41,7 +57,7 @@ def started_step(
         arguments: Its flags.
         stderr: As `subprocess` has it; None: this process' own.
     """
-    print(f"\n== {title}\n$ python -m {module} {' '.join(arguments)}", flush=True)
+    print(f"\n== {title}\n$ {command_line(module, arguments)}", flush=True)
     command = [sys.executable, "-m", module, *arguments]
     process = subprocess.Popen(command, stderr=stderr, preexec_fn=_end_with_parent)
     try:

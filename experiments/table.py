@@ -7,6 +7,7 @@ to `<workspace>/tables/table3/`. Given again after an interruption, it goes on w
 Flags that it does not know, such as --max_epochs=5, go to `cosernn_tf.train`, for all rows.
 """
 
+import sys
 from pathlib import Path
 
 from absl import flags
@@ -14,6 +15,7 @@ from absl import flags
 from cosernn_tf import cli
 from cosernn_tf.config import require
 from cosernn_tf.workspace import Workspace
+from experiments.steps import command_line
 from experiments.table_runs import OF_A_ROW_OR_RUN, TablePlan, chosen_rows, make_table
 from experiments.tables import FOLDER, TABLES
 from experiments.training_flags import training_flags
@@ -63,6 +65,7 @@ def main(argv: list[str]) -> None:
         split=_SPLIT.value,
         training_flags=training_flags(Path(_BASE.value), argv[1:], own=OF_A_ROW_OR_RUN),
         prefix=_PREFIX.value,
+        command=command_line("experiments.table", sys.argv[1:]),
         exclude_users=tuple(_EXCLUDE_USERS.value),
         output=Path(_OUTPUT.value) if _OUTPUT.value else None,
     )

@@ -10,7 +10,7 @@ from cosernn_tf.config import check_run_name, require
 from cosernn_tf.evaluation.config import METRICS_FILE
 from cosernn_tf.whole_files import write_text
 from cosernn_tf.workspace import Workspace, open_sessions
-from experiments.steps import run_step
+from experiments.steps import list_flag, run_step
 from experiments.table_report import figures_of, to_csv, to_markdown
 from experiments.tables import REFERENCE, Row, Table
 from experiments.training_flags import OF_A_RUN, flag_name, flags_in
@@ -18,6 +18,7 @@ from experiments.training_flags import OF_A_RUN, flag_name, flags_in
 EVALUATION: Final = "evaluation"
 MARKDOWN: Final = "table.md"
 CSV: Final = "table.csv"
+COMMAND: Final = "command.txt"
 """What the directory of a table holds (WORKSPACE.md)."""
 
 _OF_A_ROW: Final = ("model", "features", "pathways", "dropout", "loss")
@@ -39,6 +40,8 @@ class TablePlan:
     """Of `cosernn_tf.train`, for all rows."""
     prefix: str
     """Of the runs' names."""
+    command: str
+    """What was asked for, to be told."""
     exclude_users: tuple[str, ...] = ()
     """Users whose sessions are not scored."""
     output: Path | None = None
@@ -56,6 +59,7 @@ def chosen_rows(table: Table, names: Sequence[str]) -> Table:
         UserError: It has no such row.
     """
     known = [row.name for row in table.rows]
+    require(bool(names), "--rows is empty: give at least one, or leave it out")
     for name in names:
         require(name in known, f"--rows has {name!r}, which is none of {', '.join(known)}")
     return replace(table, rows=tuple(row for row in table.rows if row.name in names))
@@ -108,7 +112,7 @@ def make_table(workspace: Workspace, plan: TablePlan) -> Path:
             # The first run is the one that the printed table tests the others against.
             f"--runs={','.join(sorted(trained, key=lambda run: run not in references))}",
             f"--split={plan.split}",
-            f"--exclude_users={','.join(plan.exclude_users)}",
+            list_flag("exclude_users", plan.exclude_users),
             f"--output={folder / EVALUATION}",
         ],
     )
@@ -125,5 +129,6 @@ def make_table(workspace: Workspace, plan: TablePlan) -> Path:
     text = to_markdown(table, figures, notes=notes)
     write_text(folder / MARKDOWN, text)
     write_text(folder / CSV, to_csv(table, figures))
+    write_text(folder / COMMAND, f"{plan.command}\n")
     print(f"\n{text}\nWritten to {folder}", flush=True)
     return folder

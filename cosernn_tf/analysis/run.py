@@ -117,6 +117,7 @@ class _Compared:
         if self.evaluation is None:
             return None
         return {
+            "folder": str(self.evaluation.path),
             "models": list(self.models),
             "reference": self.reference,
             **self.evaluation.metrics["provenance"],

@@ -17,6 +17,7 @@ from cosernn_tf.whole_files import file_sha256
 from cosernn_tf.workspace import Workspace
 from experiments.reporting.document import Source
 from experiments.reporting.inputs import read_json
+from experiments.steps import command_line
 
 MODEL_FILE: Final = "model.keras"
 _WEIGHTS: Final = "model.weights.h5"
@@ -64,9 +65,12 @@ class Run:
 
     @cached_property
     def source(self) -> Source:
-        command = (
-            f"python -m cosernn_tf.train --flagfile={self.folder / FLAGFILE} --run={self.name}"
-        )
+        arguments = [
+            f"--workspace={self.folder.parent.parent}",
+            f"--flagfile={self.folder / FLAGFILE}",
+            f"--run={self.name}",
+        ]
+        command = command_line("cosernn_tf.train", arguments)
         path = self.folder / HISTORY
         return Source(path, command, file_sha256(path))
 

@@ -194,7 +194,8 @@ def test_every_field_of_an_index_is_there():
 
 def test_every_file_and_column_of_a_table_is_there():
     text = section("tables/")
-    for file in (table_runs.EVALUATION, table_runs.MARKDOWN, table_runs.CSV):
+    files = (table_runs.EVALUATION, table_runs.MARKDOWN, table_runs.CSV, table_runs.COMMAND)
+    for file in files:
         assert f"`table2/{file}" in text, file
     for column in table_report.COLUMNS:
         assert f"`{column}`" in text, column

@@ -53,12 +53,23 @@ def test_they_can_be_kept(checked, workspace, tmp_path):
     assert (found["runs"][name]["epochs"], found["runs"][name]["config"]["seed"]) == (2, 1)
 
 
-def test_what_is_refused(tmp_path):
-    at = f"--workspace={tmp_path}"
+def test_what_is_refused(checked, workspace, tmp_path):
+    """Above all what would compare, or keep, figures of nothing or of another log."""
+    at = [f"--workspace={tmp_path}", "--log=a", "--check"]
+    made = f"--workspace={workspace.root}"
     refused = {
-        "--log is missing": [at],
-        "--tables has '7', which is none of 2, 3, 4, 5": [at, "--log=a", "--tables=7"],
-    }
+        "--log is missing": at[:1],
+        "--tables has '7', which is none of 2, 3, 4, 5": [*at, "--tables=7"],
+        "--tables is empty": [*at, "--tables="],
+        "--rows has 'cosern', which is none of last_any": [*at, "--tables=2", "--rows=cosern"],
+        "--rows has '', which is none of": [*at, "--rows=,"],
+        "--rows=rrn has none of Table 3: leave it out": [*at, "--tables=2,3", "--rows=rrn"],
+        "--rows= has none of Table 2": [*at, "--rows="],
+        f"{workspace.sessions} was made from {workspace.log}/listens, and not from a.csv": [
+            made, "--log=a", "--listens=a.csv"
+        ],
+        "beam_pipelines.synthesize ended with": [made, "--log=a", "--synthesize=seed=9"],
+    }  # fmt: skip
     results = run_each(
         MODULE,
         list(refused.values()),
@@ -67,8 +78,8 @@ def test_what_is_refused(tmp_path):
         preload=["experiments.reproduction"],
     )
     for (message, _), result in zip(refused.items(), results, strict=True):
-        assert result.code == 2
-        assert result.error.startswith(message)
+        assert result.code == 2, message
+        assert f"error: {message}" in result.stderr, result.stderr
 
 
 def test_flagfiles_resolve(tmp_path):

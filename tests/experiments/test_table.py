@@ -106,6 +106,9 @@ def test_the_table_is_printed_and_written(resumed, workspace):
         row: metrics["models"][name]["metrics"]["cosine"]
         for row, name in (("table4_all", FIRST), ("cosernn", SECOND))
     }
+    command = (folder / "command.txt").read_text()
+    flags = " ".join([f"--workspace={workspace.root}", *ARGUMENTS])
+    assert command == f"python -m experiments.table {flags}\n"
     # Others are tested against the reference.
     assert metrics["references"] == [SECOND, FIRST]
 
@@ -116,6 +119,7 @@ def test_what_is_refused(workspace, tmp_path):
         "--table=None is none of 2, 3, 4": [root],
         "--table=6 is none of 2, 3, 4, 5": [root, "--table=6"],
         "--rows has 'jodie', which is none of": [root, "--table=3", "--rows=jodie"],
+        "--rows is empty": [root, "--table=3", "--rows="],
         "--seeds has 'x', which is no whole number": [root, "--table=3", "--seeds=1,x"],
         "--seeds is empty": [root, "--table=3", "--seeds="],
         "--base=nowhere.flags does not exist": [root, "--table=3", "--base=nowhere.flags"],

@@ -38,7 +38,7 @@ def log_section(inputs: Inputs) -> Section:
     """Figures that there are; a sentence and a command for what there is not."""
     title = "What is in the log: Figs. 1 to 3"
     if inputs.analysis is None:
-        sentence = "The log has not been analysed: Figs. 1 to 3 of the paper are missing."
+        sentence = "These sessions have not been analysed: Figs. 1 to 3 of the paper are missing."
         command = f"python -m cosernn_tf.analyze {inputs.at}"
         return Section("log", title, (), (Missing(sentence, command),))
     analysis, source = inputs.analysis.content, inputs.analysis.source

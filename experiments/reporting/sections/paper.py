@@ -29,7 +29,7 @@ def paper_section(inputs: Inputs) -> Section:
         verb = "has" if len(missing) == 1 else "have"
         blocks.append(
             Missing(
-                f"{names} {verb} not been made.",
+                f"{names} {verb} not been made of these sessions.",
                 f"python -m experiments.table {inputs.at} --table={missing[0]} --seeds=1,2,3",
             )
         )

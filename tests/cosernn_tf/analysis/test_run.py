@@ -116,7 +116,12 @@ def test_where_it_comes_from(workspace, analysis):
     sessions = open_sessions(workspace.sessions)
     assert analysis.provenance["sessions_sha256"] == sessions.sha256
     metrics = json.loads((workspace.evaluation / "metrics.json").read_text())
-    expected = {"models": ["last_any"], "reference": "avg_any", **metrics["provenance"]}
+    expected = {
+        "folder": str(workspace.evaluation),
+        "models": ["last_any"],
+        "reference": "avg_any",
+        **metrics["provenance"],
+    }
     assert analysis.provenance["evaluation"] == expected
 
 

@@ -27,7 +27,7 @@ from cosernn_tf.schema import DEVICES
 from cosernn_tf.tracks import load_track_embeddings
 from cosernn_tf.workspace import Workspace, open_sessions
 from experiments.table_report import figures_of, to_csv
-from experiments.table_runs import CSV, EVALUATION, chosen_rows
+from experiments.table_runs import COMMAND, CSV, EVALUATION, chosen_rows
 from experiments.tables import TABLES
 from tests import workspaces
 
@@ -166,3 +166,4 @@ def write_table(workspace: Workspace, number: int, names: list[str] | None) -> N
     (folder / EVALUATION / METRICS_FILE).write_text(json.dumps(content), encoding="utf-8")
     figures = figures_of(table, {name: runs[name] for name in known if name in runs}, content)
     (folder / CSV).write_text(to_csv(table, figures), encoding="utf-8")
+    (folder / COMMAND).write_text(f"python -m experiments.table --table={number} --seeds=1,2\n")

@@ -1,11 +1,14 @@
 """What a log is, and what it does not tell, from the real jobs."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from cosernn_tf.analysis.config import AnalysisConfig
+from cosernn_tf.analysis.result import ANALYSIS_FILE
 from cosernn_tf.analysis.run import analyze
+from cosernn_tf.workspace import Workspace
 from experiments.reporting.document import Source
 from experiments.reporting.inputs import Evaluation, Inputs, _read_embeddings, read_inputs
 from experiments.reporting.log_facts import LogFacts, log_facts, log_sentences, not_told
@@ -68,10 +71,18 @@ def test_without_skips_no_curve_of_them_is_drawn():
     assert curve_figure([row, {**row, "cosine_from": 0.2, "skip_rate": 0.1}], source) is not None
 
 
-def test_an_analysis_of_other_sessions_says_nothing(workspace, monkeypatch):
-    inputs = read_inputs(workspace)
-    assert inputs.analysis is not None
-    monkeypatch.setitem(inputs.analysis.content["provenance"], "sessions_sha256", "other")
+def test_an_analysis_of_other_sessions_says_nothing(workspace, tmp_path):
+    other = Workspace(tmp_path)
+    for folder in ("sessions", "tracks"):
+        (tmp_path / folder).symlink_to(workspace.root / folder)
+    other.analysis.mkdir()
+    content = json.loads((workspace.analysis / ANALYSIS_FILE).read_text())
+    (other.analysis / ANALYSIS_FILE).write_text(json.dumps(content))
+    assert read_inputs(other).analysis is not None
+    content["provenance"]["sessions_sha256"] = "other"
+    (other.analysis / ANALYSIS_FILE).write_text(json.dumps(content))
+    inputs = read_inputs(other)
+    assert inputs.analysis is None
     assert log_facts(inputs) == LogFacts(
         None, are_skips_told=True, devices=None, has_local_time=None
     )

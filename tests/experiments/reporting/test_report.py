@@ -5,8 +5,11 @@ import html.parser
 import itertools
 import json
 import re
+import shlex
+import shutil
 from urllib.parse import unquote
 
+import markupsafe
 import pytest
 
 from cosernn_tf.analysis.config import AnalysisConfig
@@ -27,7 +30,7 @@ from tests.experiments.reporting.full_workspace import (
     write_full_workspace,
     write_predictions,
 )
-from tests.workspaces import write_workspace
+from tests.workspaces import random_table, write_workspace
 
 MODULE = "experiments.report"
 VOID = {"meta", "link", "img", "br", "line", "rect", "path", "circle"}
@@ -258,6 +261,41 @@ def test_every_figure_says_where_it_comes_from(workspace, text):
         assert file_sha256(path) in text, path
     for part in ("0123456789ab with changes", "--model=mine", "A chip &lt;b&gt;", "keras 3.15.1"):
         assert part in text
+
+
+def test_commands_have_the_options_of_what_they_made(workspace, text):
+    """Given again they make the same, in any workspace, however it is called."""
+    at = f"--workspace={workspace.root}"
+    files = {run: workspace.root / "given" / f"{place}.parquet" for place, run in enumerate(NOISE)}
+    given = ",".join(f"{run}={file}" for run, file in files.items())
+    for command in (
+        ["evaluate", at, "--runs=", f"--predictions={given}", "--catalogue",
+         "--bootstrap_resamples=2999", "--bootstrap_seed=3"],
+        ["analyze", at],
+        ["train", at, f"--flagfile={workspace.run('jodie-seed1')}/flags.txt", "--run=jodie-seed1"],
+    ):  # fmt: skip
+        module, *arguments = command
+        shown = shlex.join(["python", "-m", f"cosernn_tf.{module}", *arguments])
+        assert str(markupsafe.escape(shown)) in text, shown
+    assert "<code>python -m experiments.table --table=2 --seeds=1,2</code>" in text
+
+
+def test_what_is_of_other_sessions_is_not_mixed_in(workspace, tmp_path):
+    """An analysis: see `test_log_facts`."""
+    other = Workspace(tmp_path / "my log")
+    other.root.mkdir()
+    write_workspace(other.root, table=random_table(7))
+    shutil.copytree(workspace.table(2), other.table(2))
+    made = make_report(other)
+    text = made.page.read_text(encoding="utf-8")
+    assert "Table 2 (models, heuristics and oracles), Table 3" in text
+    assert "have not been made of these sessions." in text
+    assert f"--workspace={tmp_path}/my log&#39; --table=2" in text
+    with pytest.raises(UserError, match="evaluates other sessions than those in "):
+        make_report(other, evaluation=workspace.evaluation)
+    shutil.copytree(workspace.table(2) / "evaluation", other.evaluation)
+    with pytest.raises(UserError, match=r"scores.parquet cannot be read .*: run the job"):
+        make_report(other)
 
 
 def test_the_epoch_that_is_kept_for_its_ranking_is_said_to_be(page):
