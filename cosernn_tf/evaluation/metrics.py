@@ -172,6 +172,30 @@ def recall_at(ranked: np.ndarray, cutoff: int) -> np.ndarray:
     return share
 
 
+def chance_average_precision(relevant: np.ndarray) -> np.ndarray:
+    """Average precision in the mean over all orders of the candidates: what a random one reaches.
+
+    A place has a relevant candidate with probability R / K, and a place before it then with
+    (R - 1) / (K - 1). So the i-th of K adds (1 + (i - 1) (R - 1) / (K - 1)) / (i K).
+
+    Args:
+        relevant: (n, K) bool, at least one relevant a row, in any order.
+
+    Returns:
+        (n,) float64.
+    """
+    k = relevant.shape[1]
+    harmonic = np.sum(1.0 / np.arange(1, k + 1))
+    others = (np.count_nonzero(relevant, axis=1) - 1) / max(k - 1, 1)
+    mean: np.ndarray = (harmonic + others * (k - harmonic)) / k
+    return mean
+
+
+def chance_recall(k: int, cutoff: int) -> float:
+    """Recall at the cutoff in the mean over all orders of K candidates."""
+    return min(cutoff, k) / k
+
+
 def confusion(ranked: np.ndarray) -> np.ndarray:
     """How taking the first K, K - 1, ..., 0 candidates of each ranking classifies all of them.
 

@@ -34,6 +34,10 @@ ROWS: Final = pa.schema(
 )
 """Checked rows."""
 
+_LEAST: Final = 1e-25
+_GREATEST: Final = 1e25
+"""Well within the range of float32, also a hundred millionth of the first: values of vectors."""
+
 _ROWS_AT_ONCE: Final = 16_384
 """Rows read at once: some 3 MB."""
 
@@ -207,10 +211,9 @@ def _checked(batch: pa.RecordBatch, rows_before: int, faults: Faults) -> pa.Tabl
     faults.add(kind, is_other, lambda row: f"{place(row)}, {lengths[row]} values")
     if is_null.any() or is_other.any():
         return None
-    # In float32, as a model's are: what is beyond its range is not finite, either.
-    values = pc.cast(pc.list_flatten(batch[PREDICTION]), pa.float32(), safe=False)
-    vectors = values.to_numpy(zero_copy_only=False)
-    is_infinite = ~np.isfinite(vectors.reshape(-1, EMBEDDING_DIM)).all(axis=1)
+    values = pc.list_flatten(batch[PREDICTION]).to_numpy(zero_copy_only=False)
+    vectors = _in_float32(values.reshape(-1, EMBEDDING_DIM))
+    is_infinite = ~np.isfinite(vectors).all(axis=1)
     faults.add("rows with a value that is not finite", is_infinite, place)
     if is_infinite.any():
         return None
@@ -218,6 +221,14 @@ def _checked(batch: pa.RecordBatch, rows_before: int, faults: Faults) -> pa.Tabl
         pc.cast(batch[USER], pa.string()),
         # An unsigned start beyond int64 gets negative: no session's, either.
         pc.cast(batch[START], pa.int64(), safe=False),
-        pa.FixedSizeListArray.from_arrays(pa.array(vectors), EMBEDDING_DIM),
+        pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), EMBEDDING_DIM),
     ]
     return pa.table(columns, schema=ROWS)
+
+
+def _in_float32(vectors: np.ndarray) -> np.ndarray:
+    """As a model's are; what would be zero or infinite there is brought to about unit length."""
+    size = np.abs(vectors).max(axis=1, keepdims=True, initial=0.0)
+    is_far = (size > 0) & np.isfinite(size) & ((size < _LEAST) | (size > _GREATEST))
+    scale = np.where(is_far, size, 1)
+    return np.asarray(vectors / scale, np.float32)

@@ -245,13 +245,19 @@ def _rank_tracks(
         vectors = track_embeddings[candidates.tracks[rows]]
         for model, predicted in predictions.items():
             cosines = metrics.cosines(predicted[rows], vectors)
+            knows = predicted[rows].any(axis=1)
             for k in sizes:
                 scored = is_scored[k][rows]
                 relevant = candidates.relevant[rows[scored], :k]
                 ranked = metrics.rank_relevance(cosines[scored, :k], relevant)
-                precision, recall = scores[model][metrics.ap(k)], scores[model][metrics.recall(k)]
-                precision[rows[scored]] = metrics.average_precision(ranked)
-                recall[rows[scored]] = metrics.recall_at(ranked, metrics.RECALL_CUTOFF)
+                precision = metrics.average_precision(ranked)
+                recall = metrics.recall_at(ranked, metrics.RECALL_CUTOFF)
+                # Who knows nothing must not gain by the order of recency that candidates come in.
+                by_chance = ~knows[scored]
+                precision[by_chance] = metrics.chance_average_precision(relevant[by_chance])
+                recall[by_chance] = metrics.chance_recall(k, metrics.RECALL_CUTOFF)
+                scores[model][metrics.ap(k)][rows[scored]] = precision
+                scores[model][metrics.recall(k)][rows[scored]] = recall
 
     (rows,) = np.nonzero(np.logical_or.reduce(list(is_scored.values())))
     for _ in in_threads(rank, rows, gathered_elements // (max(sizes) * track_embeddings.shape[1])):

@@ -1,5 +1,7 @@
 """The metrics against loops, with ties at every place and numbers worked out by hand."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -27,6 +29,16 @@ def average_precision_oracle(ranked: list[bool]) -> float:
             found += 1
             total += found / place
     return total / found
+
+
+def chance_precision_oracle(relevant: np.ndarray) -> float:
+    """Of a random order: place by place, how likely it counts and how many then come before it."""
+    k, total = len(relevant), int(relevant.sum())
+    precision = 0.0
+    for place in range(1, k + 1):
+        before = (place - 1) * (total - 1) / (k - 1)
+        precision += (1 + before) / place / k
+    return precision
 
 
 def recall_oracle(ranked: list[bool], cutoff: int) -> float:
@@ -131,6 +143,19 @@ def test_track_ranking_equals_the_loop(levels):
         assert ranked[row].tolist() == expected
         assert precision[row] == pytest.approx(average_precision_oracle(expected), abs=1e-12)
         assert recall[row] == recall_oracle(expected, 10)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 6])
+def test_chance_is_the_mean_over_all_orders(k):
+    for count in range(1, k + 1):
+        relevant = np.arange(k) < count
+        orders = np.array([relevant[list(order)] for order in itertools.permutations(range(k))])
+        expected = [average_precision_oracle(order.tolist()) for order in orders]
+        found = metrics.chance_average_precision(relevant[None])
+        assert found == pytest.approx([np.mean(expected)], abs=1e-12)
+        for cutoff in (1, 3, 10):
+            recalls = metrics.recall_at(orders, cutoff)
+            assert metrics.chance_recall(k, cutoff) == pytest.approx(recalls.mean(), abs=1e-12)
 
 
 def test_track_ranking_by_hand():

@@ -20,6 +20,7 @@ from .test_candidates import contained, recent_tracks
 from .test_heuristics import earlier_sessions
 from .test_metrics import (
     average_precision_oracle,
+    chance_precision_oracle,
     rank_oracle,
     ranking_oracle,
     recall_oracle,
@@ -88,6 +89,8 @@ def row_oracle(
             scores = np.array([np.vecdot(data.track_embeddings[t], unit) for t in tracks])
             ranking = ranking_oracle(scores, relevant)
             precision, recall = average_precision_oracle(ranking), recall_oracle(ranking, 10)
+            if not unit.any():
+                precision, recall = chance_precision_oracle(relevant), 10 / k
         row[f"ap_{k}"], row[f"recall10_{k}"] = precision, recall
     return row
 
