@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from absl import logging
 
 import cosernn_tf
-from cosernn_tf.config import RESERVED_RUN_NAMES, TrainConfig
+from cosernn_tf.config import RESERVED_RUN_NAMES, TrainConfig, require
 from cosernn_tf.dataset import read_shard
 from cosernn_tf.errors import UserError
 from cosernn_tf.evaluation.catalogue import Catalogue
@@ -153,6 +153,7 @@ def choose_runs(
         UserError: A named run cannot be evaluated on the workspace's data.
     """
     if names is not None:
+        require(all(names), f"--runs={','.join(names)} has an empty name: give --runs= for none")
         return {name: _checked_run(workspace.run(name), sessions, tracks) for name in names}
     chosen = {}
     for run in sorted(workspace.runs.glob("[!.]*")):

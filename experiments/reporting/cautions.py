@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from cosernn_tf.evaluation.config import EvaluatedSplit
 from experiments.reporting.costs import Cost
 from experiments.reporting.formats import counted, listed
 from experiments.reporting.models import LEVEL, Comparison, Model
@@ -24,6 +25,7 @@ def cautions(
     costs: Mapping[str, Cost],
     *,
     is_synthetic: bool = False,
+    split: str = EvaluatedSplit.TEST,
     not_told: Sequence[str] = (),
     not_evaluated: Sequence[str] = (),
     seeds_in_tables: Mapping[str, int] | None = None,
@@ -34,6 +36,7 @@ def cautions(
         verdict: The answer that is limited.
         costs: By model.
         is_synthetic: Whether the log is the generator's.
+        split: Whose sessions are scored.
         not_told: What the log lacks, as sentences.
         not_evaluated: Finished runs that are not in the evaluation.
         seeds_in_tables: By model, of how many seeds the tables below are.
@@ -44,6 +47,11 @@ def cautions(
         found.append(
             "The log is synthetic: do not choose a model for your own users by it, and do not hold "
             "its results against the paper's. They compare models with each other on this log."
+        )
+    if split != EvaluatedSplit.TEST and comparison.trained:
+        found.append(
+            f"These are sessions of the {split} split, by which the epoch of every run was chosen, "
+            "and perhaps flags: for others, as those of the test split, trained models are worse."
         )
     found += not_told
     if comparison.users < _FEW_USERS:

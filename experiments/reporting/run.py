@@ -154,6 +154,7 @@ def _document(data: ReportData, title: str) -> Document:
             evaluated.verdict,
             evaluated.costs,
             is_synthetic=inputs.is_synthetic,
+            split=evaluated.evaluation.content["provenance"]["evaluation"]["split"],
             not_told=not_told(facts),
             not_evaluated=_not_evaluated(inputs, evaluated),
             seeds_in_tables=inputs.seeds_in_tables,

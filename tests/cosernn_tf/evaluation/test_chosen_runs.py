@@ -68,10 +68,11 @@ def test_by_default_all_finished_runs_of_the_data_are_evaluated(small, caplog):
         ),
         (lambda w: w.run("a").rename(w.run("avg_any")), "avg_any", "the name of a heuristic"),
         (lambda w: None, "b", r"'b' does not exist in .* \(there are a\)"),
+        (lambda w: None, "", r"--runs= has an empty name"),
         (lambda w: (w.run("a") / SUCCESS).unlink(), "a", "not a finished run"),
         (lambda w: (w.run("a") / MODEL_FILE).unlink(), "a", "no trained model"),
     ],
-    ids=["other embeddings", "reserved", "unknown", "unfinished", "no model"],
+    ids=["other embeddings", "reserved", "unknown", "empty", "unfinished", "no model"],
 )
 def test_a_named_run_that_cannot_be_evaluated(small, spoil, name, message):
     write_run(small, "a")

@@ -289,10 +289,12 @@ def test_what_limits_the_answer_is_said():
     comparison = planted({**BASE, "a": alike(0.5, 9.0)}, bootstrap=False, scored=scored)
     costs = {"a": cost(1.0, load=3.0)}
     verdict = decide(comparison, costs)
-    said = cautions(verdict, costs, is_synthetic=True, not_evaluated=["late"])
+    said = cautions(verdict, costs, is_synthetic=True, split="validation", not_evaluated=["late"])
+    assert "validation split" not in " ".join(cautions(verdict, costs))
     text = " ".join(said).replace("\xa0", " ")
     for part in (
         "The log is synthetic: do not choose a model for your own users by it",
+        "sessions of the validation split, by which the epoch of every run was chosen",
         "Of a this evaluation has one seed",
         "Only 50 users are scored.",
         "takes sessions for independent",
