@@ -55,7 +55,8 @@ def cautions(
         )
     found += not_told
     if comparison.users < _FEW_USERS:
-        found.append(f"Only {counted(comparison.users, 'user')} are scored.")
+        is_or_are = "is" if comparison.users == 1 else "are"
+        found.append(f"Only {counted(comparison.users, 'user')} {is_or_are} scored.")
     found += _seeds(comparison, seeds_in_tables or {})
     if comparison.trained and comparison.resamples is None:
         found.append(

@@ -66,12 +66,12 @@ def log_sentences(inputs: Inputs, facts: LogFacts) -> list[str]:
         text += "written by a generator and not by people, "
     text += f"from {_day(first)} to {_day(last)} ({_days(first, last)})"
     counts = [
-        f"{counters[name]:,} {what}"
+        counted(counters[name], what)
         for name, what in (
-            ("users", "users"),
-            ("kept", "listens"),
-            ("tracks", "tracks"),
-            ("sessions", "sessions"),
+            ("users", "user"),
+            ("kept", "listen"),
+            ("tracks", "track"),
+            ("sessions", "session"),
         )
         if counters.get(name)
     ]

@@ -128,6 +128,11 @@ class Comparison:
         return tuple(model for model in self.models if model.kind is Kind.RUN)
 
     @cached_property
+    def is_tested(self) -> bool:
+        """Whether there is a p-value: with users as clusters not where there are few of them."""
+        return any(difference.p is not None for difference in self.tested.values())
+
+    @cached_property
     def metrics(self) -> tuple[Metric, ...]:
         """Those that any session is scored by."""
         return tuple(metric for metric in METRICS if self.scored[metric.name])

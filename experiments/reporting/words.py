@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from cosernn_tf.evaluation.clusters import MIN_USERS
 from cosernn_tf.evaluation.metrics import Metric
 from cosernn_tf.evaluation.summary import Kind
 from experiments.reporting.costs import Cost
@@ -26,6 +27,12 @@ def headline(verdict: Verdict) -> str:
             f"No trained model has been evaluated. Of the heuristics, {name} has the best mean of "
             f"{len(chosen.first)} of {count}."
         )
+    if not comparison.is_tested:
+        leader = max(verdict.standings, key=lambda standing: len(standing.first))
+        return (
+            f"No model can be recommended: {_untested(comparison)}. By the means alone, which may "
+            f"be chance, {quoted(leader.model)} is first in {len(leader.first)} of {count}."
+        )
     if any(standing is not chosen for standing in verdict.tasks.values()):
         return _by_task(verdict)
     if chosen.model.kind is Kind.HEURISTIC:
@@ -37,6 +44,12 @@ def headline(verdict: Verdict) -> str:
         f"Deploy {name}: no other model is measurably better by "
         f"{_all_or_some(chosen, comparison)}, and it has the best mean of {len(chosen.first)}."
     )
+
+
+def _untested(comparison: Comparison) -> str:
+    """Why there is no test at all."""
+    users = counted(comparison.users, "user")
+    return f"a test that draws whole users needs {MIN_USERS} of them, and {users} had a score"
 
 
 def _all_or_some(chosen: Standing, comparison: Comparison) -> str:
@@ -170,6 +183,9 @@ def _how_sure(verdict: Verdict) -> str | None:
     ]
     if not tests:
         return None
+    if not comparison.is_tested:
+        return f"Nothing here was tested: {_untested(comparison)}."
+    untested = sum(test.p is None for test in tests)
     sure = [test.p for test in tests if test.is_measurable and test.p is not None]
     corrected = comparison.count_tests(name)
     text = "Better and worse mean p < 0.05 "
@@ -191,8 +207,11 @@ def _how_sure(verdict: Verdict) -> str | None:
                 f" ({p_value(least)} is the smallest that {comparison.resamples:,} resamples allow "
                 "after the correction)"
             )
-    noise = len(tests) - len(sure)
-    return f"{text}; {noise} {'is' if noise == 1 else 'are'} within noise."
+    noise = len(tests) - len(sure) - untested
+    text += f"; {noise} {'is' if noise == 1 else 'are'} within noise"
+    if untested:
+        text += f", and {untested} could not be tested, as fewer than {MIN_USERS} users had a score"
+    return f"{text}."
 
 
 def _costs(verdict: Verdict, costs: Mapping[str, Cost]) -> list[str]:

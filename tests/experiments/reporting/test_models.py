@@ -73,6 +73,7 @@ def test_a_difference_is_as_sure_from_both_sides(bootstrap):
     comparison = comparison_of(content)
     for first, second in (("a", "b"), ("b", "a")):
         difference = comparison.difference(first, second, METRIC["cosine"])
+        assert difference is not None
         assert (difference.p, difference.is_measurable) == (0.06, False)
     assert not comparison.is_beaten("b", METRIC["cosine"])
     assert comparison.is_beaten("b", METRIC["session_rr_20"])

@@ -8,10 +8,10 @@ import pytest
 from cosernn_tf.evaluation.metrics import METRICS
 from experiments.reporting.cautions import cautions
 from experiments.reporting.costs import Cost, Run
-from experiments.reporting.models import Comparison
+from experiments.reporting.models import Comparison, comparison_of
 from experiments.reporting.verdict import decide, headline_metrics
 from experiments.reporting.words import headline, reasons
-from tests.experiments.reporting.planted import METRIC_NAMES, alike, planted
+from tests.experiments.reporting.planted import METRIC_NAMES, alike, planted, statistics
 
 BASE = {
     "last_any": alike(0.20, 11.0),
@@ -282,6 +282,32 @@ def test_without_trained_models_none_is_recommended_over_heuristics():
     assert text.startswith(
         "No trained model has been evaluated. Of the heuristics, “Avg, same cxt”"
     )
+
+
+def untested(*metrics):
+    """As with fewer users than the clustered test takes, who are all that these metrics score."""
+    content = statistics({**BASE, "a": alike(0.5, 9.0)})
+    content["users"] = 4
+    for others in content["tests"].values():
+        for tests in others.values():
+            for metric in metrics:
+                tests[metric]["users"] = 4
+                tests[metric]["clustered"] |= {"p_value": None, "p_holm": None}
+    return comparison_of(content)
+
+
+def test_what_could_not_be_tested_is_not_recommended():
+    text = text_of(untested(*METRIC_NAMES))
+    assert text.startswith(
+        "No model can be recommended: a test that draws whole users needs 5 of them, and 4 users "
+        "had a score. By the means alone, which may be chance, a is first in 9 of 9 metrics."
+    )
+    assert "Nothing here was tested: a test that draws whole users needs 5" in text
+    assert "noise" not in text
+    some = text_of(untested("ap_100", "recall10_100"))
+    assert some.startswith("Deploy a: ")
+    assert "Of the 18 against models that can be deployed, 14 are that sure" in some
+    assert "; 0 are within noise, and 4 could not be tested, as fewer than 5 users had" in some
 
 
 def test_what_limits_the_answer_is_said():
