@@ -44,22 +44,29 @@ def read_all(sessions: SessionsDirectory) -> SessionTable:
     return concatenate(list(read_shards(sessions)))
 
 
-def read_user(sessions: SessionsDirectory, user_id: str) -> SessionTable:
-    """The table of one user.
-
-    Raises:
-        UserError: The log has no such user.
-    """
+def find_user(sessions: SessionsDirectory, user_id: str) -> SessionTable | None:
+    """The table of one user; None: the log has no such user. Raises `UserError` as `read_shard`."""
     # What a shell passes may be no UTF-8.
     wanted = user_id.encode("utf-8", "surrogatepass")
     shards = sessions.manifest.shards
     shard = shards[int(shard_of([wanted], len(shards))[0])]
-    if shard.users:
-        table = read_shard(sessions, shard)
-        # Not compared by NumPy, which takes NULs at an end for padding.
-        (rows,) = np.nonzero([user == wanted for user in table.user_id])
-        if len(rows):
-            return table.select_users(rows)
+    if not shard.users:
+        return None
+    table = read_shard(sessions, shard)
+    # Not compared by NumPy, which takes NULs at an end for padding.
+    (rows,) = np.nonzero([user == wanted for user in table.user_id])
+    return table.select_users(rows) if len(rows) else None
+
+
+def read_user(sessions: SessionsDirectory, user_id: str) -> SessionTable:
+    """The table of one user.
+
+    Raises:
+        UserError: The log has no such user, or a file is not that of the manifest.
+    """
+    table = find_user(sessions, user_id)
+    if table is not None:
+        return table
     if sessions.manifest.ids["user_id"] != RAW_IDS["user_id"]:
         raise UserError(
             f"this user is not in {sessions.path}, whose user ids are hashed: --user takes the "

@@ -124,7 +124,11 @@ def main(_: list[str]) -> None:
 
     one_operation_at_a_time()
     store = _STORE.value or str(workspace.serving / "state.sqlite")
-    lock = contextlib.nullcontext() if is_redis(store) else only_server(Path(f"{store}.lock"))
+    lock: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    if not is_redis(store):
+        # Whatever name it is given by, it is locked as one; and no name is special to SQLite.
+        store = str(Path(store).resolve())
+        lock = only_server(Path(f"{store}.lock"))
     with lock:
         serve(opener(workspace, run, store=store, max_users=_MAX_USERS.value), config)
 

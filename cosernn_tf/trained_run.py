@@ -6,9 +6,10 @@ from pathlib import Path
 import keras
 
 from cosernn_tf.config import TrainConfig
-from cosernn_tf.models.base import load_model
+from cosernn_tf.models.base import MODEL_FILE, load_model
 from cosernn_tf.runs import check_run_data, open_run
 from cosernn_tf.tracks import TrackEmbeddings, load_track_embeddings
+from cosernn_tf.whole_files import file_sha256
 from cosernn_tf.workspace import SessionsDirectory, Workspace, open_sessions
 
 
@@ -21,6 +22,8 @@ class TrainedRun:
     sessions: SessionsDirectory
     embeddings: TrackEmbeddings
     model: keras.Model
+    model_sha256: str
+    """Of its file, which may be another one's by now."""
 
 
 def open_trained_run(workspace: Workspace, name: str) -> TrainedRun:
@@ -35,4 +38,5 @@ def open_trained_run(workspace: Workspace, name: str) -> TrainedRun:
     sessions = open_sessions(workspace.sessions)
     embeddings = load_track_embeddings(workspace.tracks, sessions)
     check_run_data(path, sessions, embeddings)
-    return TrainedRun(path, config, sessions, embeddings, load_model(path))
+    model_sha256 = file_sha256(path / MODEL_FILE)
+    return TrainedRun(path, config, sessions, embeddings, load_model(path), model_sha256)

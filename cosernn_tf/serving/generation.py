@@ -1,9 +1,7 @@
 """What states of users belong to."""
 
-from cosernn_tf.models.base import MODEL_FILE
 from cosernn_tf.serving import user_state
 from cosernn_tf.trained_run import TrainedRun
-from cosernn_tf.whole_files import file_sha256
 from cosernn_tf.workspace import sha256
 
 
@@ -11,7 +9,7 @@ def generation_of(run: TrainedRun) -> str:
     """A checksum of the weights, the embeddings, the vocabularies and the session sequences."""
     parts = (
         str(user_state.VERSION),
-        file_sha256(run.path / MODEL_FILE),
+        run.model_sha256,
         run.sessions.sha256,
         run.embeddings.sha256,
     )

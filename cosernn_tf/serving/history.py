@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cosernn_tf.dataset import read_user
-from cosernn_tf.errors import UserError
+from cosernn_tf.dataset import find_user
 from cosernn_tf.schema import AGE_UNKNOWN, DAYS_OF_WEEK, DEVICES
 from cosernn_tf.serving.answers import PastSession, PastTrack
 from cosernn_tf.serving.listens import Listen, columns, ordered
@@ -34,13 +33,13 @@ def past_sessions(
         listens: That have come in, in any order; those that the log has, or that would belong to a
             session of it, are left out.
         gap_seconds: That separates sessions.
+
+    Raises:
+        UserError: The files of the log are others now than when it was opened.
     """
     found: list[PastSession] = []
     open_from = 0
-    try:
-        table = read_user(sessions, user)
-    except UserError:  # it is not in the log
-        table = None
+    table = find_user(sessions, user)
     if table is not None and table.num_sessions:
         found += _sessions(table, track_ids, last)
         open_from = int(ends(table)[-1]) + gap_seconds

@@ -73,7 +73,9 @@ class RedisStore:
             with self._client.pipeline(transaction=transaction) as pipeline:
                 yield pipeline
         except redis.RedisError as error:
-            raise StoreError(f"Redis: {error}") from error
+            # Before these words redis-py quotes the command, and with it a user's id.
+            _, _, what = str(error).rpartition("of pipeline caused error: ")
+            raise StoreError(f"Redis: {what}") from None
 
     def _asked(self, ask: Any) -> list[Any]:
         """What several questions are answered, in one round trip."""

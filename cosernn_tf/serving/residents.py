@@ -2,7 +2,7 @@
 
 import mmap
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import numpy as np
@@ -27,6 +27,7 @@ class Residents:
         self._open: list[tuple[Listen, ...]] = [()]
         self._heard = [NOTHING_HEARD]
         self._row_of: OrderedDict[str, int] = OrderedDict()
+        self._free: list[int] = []
         self.max_users = max_users
         self.evictions = 0
         """Users who have made room so far."""
@@ -74,14 +75,20 @@ class Residents:
         for row, listens, tracks in zip(rows.tolist(), past.open_listens, heard, strict=True):
             self._open[row], self._heard[row] = listens, tracks
 
+    def forget(self, users: Collection[str]) -> None:
+        """Leaves out those of the users that are here: they are to be read again."""
+        self._free += [self._row_of.pop(user) for user in users if user in self._row_of]
+
     def _row_for(self, user: str) -> int:
         row = self._row_of.get(user)
         if row is None:
-            if len(self._row_of) >= self.max_users:
+            if self._free:
+                row = self._free.pop()
+            elif len(self._row_of) >= self.max_users:
                 _, row = self._row_of.popitem(last=False)
                 self.evictions += 1
             else:
-                row = len(self._row_of) + 1
+                row = len(self._open)
                 self._open.append(())
                 self._heard.append(NOTHING_HEARD)
             self._row_of[user] = row

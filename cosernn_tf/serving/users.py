@@ -1,6 +1,7 @@
 """Users and their states: in memory those asked for last, in the store all."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
@@ -156,7 +157,10 @@ class Users:
                 outcomes[number] = Outcome.DUPLICATE
             else:
                 late.setdefault(listens[number].user_id, []).append(listens[number])
-        self._change({user: list(opened[user].values()) for user in added}, added=added, late=late)
+        with self._forgotten_if_it_fails(users):
+            self._change(
+                {user: list(opened[user].values()) for user in added}, added=added, late=late
+            )
         return outcomes
 
     def _bring(self, users: Sequence[str]) -> None:
@@ -175,11 +179,21 @@ class Users:
                 found = user_state.from_bytes(user.state, self._carrier.dtype)
                 records[number], heard[number] = found
         past = Past(records, records, ((),) * len(stored))
-        self._residents.put(list(stored), past, heard)
-        self.work.evictions = self._residents.evictions
-        self._change(
-            {u: list(kept.open_listens) for u, kept in stored.items() if kept.open_listens}
-        )
+        with self._forgotten_if_it_fails(stored):
+            self._residents.put(list(stored), past, heard)
+            self.work.evictions = self._residents.evictions
+            self._change(
+                {u: list(kept.open_listens) for u, kept in stored.items() if kept.open_listens}
+            )
+
+    @contextmanager
+    def _forgotten_if_it_fails(self, users: Collection[str]) -> Iterator[None]:
+        """So that users in memory are as the store has them, whatever it has taken: read again."""
+        try:
+            yield
+        except BaseException:
+            self._residents.forget(users)
+            raise
 
     def _change(
         self,

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
@@ -62,6 +63,21 @@ _RELOAD_REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     403: {"model": answers.Error, "description": "This server has no token."},
     409: {"model": answers.Error, "description": "It cannot be opened; the model before goes on."},
 }
+
+
+class _AnyText(Convertor[str]):
+    """Of a path: slashes, as Starlette's own `path` takes them, and line ends, too."""
+
+    regex = r"[\s\S]*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("any", _AnyText())
 
 
 class _JsonRequest(Request):
@@ -195,7 +211,7 @@ def _add_listens(app: FastAPI, generations: Generations, measured: metrics.Metri
 
 def _add_users(app: FastAPI, generations: Generations, config: ServeConfig) -> None:
     @app.get(
-        "/v1/users/{user_id:path}/recommendations",
+        "/v1/users/{user_id:any}/recommendations",
         tags=["users"],
         response_model=answers.Recommended,
     )
@@ -211,14 +227,21 @@ def _add_users(app: FastAPI, generations: Generations, config: ServeConfig) -> N
         predicted = await generations.worker.call(lambda model: model.predict(user_id, context))
         return _Json({**answer.to_dict(), "embedding": predicted.embedding.tolist()})
 
-    @app.get("/v1/users/{user_id:path}/history", tags=["users"], response_model=answers.History)
+    @app.get("/v1/users/{user_id:any}/history", tags=["users"], response_model=answers.History)
     async def history(user_id: UserId, query: Annotated[HistoryQuery, Query()]) -> Response:
         """The user's last sessions, the open one included."""
         model, listens = await generations.worker.call(
             lambda model: (model, model.store.listens(user_id))
         )
         # It reads the file that the user is in: nobody else is to wait for that.
-        sessions = await asyncio.to_thread(model.history, user_id, query.last, listens=listens)
+        try:
+            sessions = await asyncio.to_thread(model.history, user_id, query.last, listens=listens)
+        except UserError as error:
+            logging.error("No history of anybody before a reload: %s", error)
+            raise UnavailableError(
+                "the files of the session sequences are others than those that the model was "
+                "opened with: reload it"
+            ) from error
         return _Json({"user": user_id, "sessions": sessions})
 
     @app.get("/v1/map", tags=["page"], response_model=answers.TrackMap)

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import orjson
@@ -11,6 +12,7 @@ import pyarrow as pa
 from absl import logging
 
 from cosernn_tf.dataset import read_shards
+from cosernn_tf.errors import UserError
 from cosernn_tf.serving.generation import generation_of
 from cosernn_tf.serving.http.config import ServeConfig
 from cosernn_tf.serving.http.metrics import Metrics
@@ -50,6 +52,8 @@ class Generations:
         self._worker: Worker | None = None
         self._current: Generation | None = None
         self._exchanging = asyncio.Lock()
+        self._opening = ThreadPoolExecutor(1, thread_name_prefix="opening")
+        """Not asyncio's own, whose threads are waited for at the end, however long they take."""
 
     @property
     def worker(self) -> Worker:
@@ -69,10 +73,6 @@ class Generations:
             raise _loading()
         return self._current
 
-    @property
-    def is_ready(self) -> bool:
-        return self._current is not None
-
     async def start(self) -> None:
         """Opens the first model; until then nothing is answered.
 
@@ -80,8 +80,7 @@ class Generations:
             UserError: It cannot be opened.
         """
         start = time.monotonic()
-        recommender = await asyncio.to_thread(self._prepared)
-        current = await asyncio.to_thread(_described, recommender)
+        recommender, current = await self._opened()
         limits = self._config.limits
         self._worker = Worker(
             recommender, batch=limits.batch, waiting=limits.waiting, metrics=self._metrics
@@ -109,8 +108,7 @@ class Generations:
         async with self._exchanging:
             start = time.monotonic()
             try:
-                recommender = await asyncio.to_thread(self._prepared)
-                current = await asyncio.to_thread(_described, recommender)
+                recommender, current = await self._opened()
                 before = await worker.exchange(recommender)
             except BaseException as error:
                 self._metrics.reloads.labels("failed").inc()
@@ -125,11 +123,21 @@ class Generations:
             _set_aside_what_stays()
             return current, time.monotonic() - start
 
-    def _prepared(self) -> Recommender:
+    async def _opened(self) -> tuple[Recommender, Generation]:
+        """Opened and warm, with a state of every user in the store."""
+        return await asyncio.get_running_loop().run_in_executor(self._opening, self._prepared)
+
+    def _prepared(self) -> tuple[Recommender, Generation]:
         recommender = self._open()
-        recommender.bootstrap()
-        recommender.warm_up(self._config.limits.batch)
-        return recommender
+        try:
+            recommender.bootstrap()
+            recommender.warm_up(self._config.limits.batch)
+            return recommender, _described(recommender)
+        except BaseException as error:
+            recommender.store.close()
+            if isinstance(error, StoreError):
+                raise UserError(f"the store of states fails: {error}") from error
+            raise
 
     def _answer_with(self, current: Generation, start: float) -> None:
         self._current = current
@@ -145,6 +153,7 @@ class Generations:
     async def close(self) -> None:
         """Lets all that waits be answered."""
         self._metrics.is_ready.set(0)
+        self._opening.shutdown(wait=False, cancel_futures=True)
         if self._worker is not None:
             (await self._worker.close()).store.close()
 

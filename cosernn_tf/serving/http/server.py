@@ -118,11 +118,10 @@ async def _serve(
         print(f"Ready: {url}", flush=True)
     server.should_exit = server.should_exit or (starting.done() and bool(starting.exception()))
     await serving
-    if not starting.done():
-        # It is in a thread that nobody can stop; the process ends without it.
-        starting.cancel()
-        return
-    await starting
+    if starting.done():
+        await starting
+    # The thread that opens it cannot be stopped: the process ends without it.
+    starting.cancel()
     await generations.close()
 
 
@@ -138,10 +137,14 @@ def only_server(lock: Path) -> Iterator[None]:
     """Holds a file, so that one process at a time writes to a store.
 
     Raises:
-        UserError: Another one holds it.
+        UserError: Another one holds it, or it cannot be written.
     """
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("w")
+    except OSError as error:
+        raise UserError(f"{lock} cannot be written ({error}): name another --store") from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -107,7 +107,7 @@ class Worker:
             self._recommender = recommender
             return before
 
-        before: Recommender = await self._ask(_Kind.OTHER, exchanged)
+        before: Recommender = await self._ask(_Kind.OTHER, exchanged, is_limited=False)
         return before
 
     async def close(self) -> Recommender:
@@ -123,12 +123,12 @@ class Worker:
         """Requests that no batch has taken yet."""
         return len(self._jobs)
 
-    async def _ask(self, kind: _Kind, asked: Any) -> Any:
+    async def _ask(self, kind: _Kind, asked: Any, *, is_limited: bool = True) -> Any:
         job = _Job(kind, asked, self._loop.create_future())
         with self._changed:
             if self._is_closing:
                 raise UnavailableError("the server is stopping: ask another one")
-            if len(self._jobs) >= self._max_waiting:
+            if is_limited and len(self._jobs) >= self._max_waiting:
                 raise UnavailableError(
                     f"{self._max_waiting} requests wait already: try again in a second"
                 )
@@ -167,7 +167,10 @@ class Worker:
         start = time.monotonic()
         refusals = [self._refusal(kind, job.asked) for job in jobs]
         good = [job for job, refusal in zip(jobs, refusals, strict=True) if refusal is None]
-        answers = iter(self._tried(kind, good) if good else [])
+        # What is called may change something, as an exchange does: one by one, each once.
+        size = 1 if kind is _Kind.OTHER else self._batch
+        parts = [good[first : first + size] for first in range(0, len(good), size)]
+        answers = iter([answer for part in parts for answer in self._tried(kind, part)])
         if kind is not _Kind.OTHER:
             self._metrics.batch(kind.value, len(jobs), time.monotonic() - start)
         return [next(answers) if refusal is None else refusal for refusal in refusals]
@@ -185,7 +188,7 @@ class Worker:
         try:
             return self._of_batch(kind, [job.asked for job in jobs])
         except StoreError as error:
-            logging.error("%s", error)
+            logging.error("The store of states fails: %s", error)
             failure: Exception = UnavailableError(
                 "the store of states fails (see the server's log): try again"
             )

@@ -1,15 +1,16 @@
 """Listens in any order, twice and late, against a brute-force session rule and the pipeline."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
 from cosernn_tf.features import embed_sessions
+from cosernn_tf.models.stepping import SESSIONS
 from cosernn_tf.schema import SESSION_GAP_SECONDS
 from cosernn_tf.serving.listens import Key, Listen, Outcome, preferred
-from cosernn_tf.serving.store import MemoryStore
+from cosernn_tf.serving.store import MemoryStore, StoreError, UserUpdate
 from cosernn_tf.serving.users import Users
 from cosernn_tf.sessions import NULL, in_order
 from cosernn_tf.table import SessionTable
@@ -183,3 +184,51 @@ def columns_of(listens: list[Listen]) -> tuple[object, ...]:
         None if source == NULL else bucket.stream_source[source].as_py(),
         *(int(getattr(kept, name)[0]) for name in names),
     )
+
+
+class FailingStore(MemoryStore):
+    """Fails to answer a commit, which it takes or not."""
+
+    def __init__(self, *, takes: bool) -> None:
+        super().__init__()
+        self.takes = takes
+        self.fails = False
+
+    def commit(self, updates: Sequence[UserUpdate]) -> None:
+        if self.takes or not self.fails:
+            super().commit(updates)
+        if self.fails:
+            raise StoreError("no answer")
+
+
+@pytest.mark.parametrize("takes", [False, True])
+def test_after_a_commit_that_fails_users_are_as_the_store_has_them(cosernn, takes):
+    names = ["ada", "bob"]
+    *listens, last = random_listens(5, users=names)
+    store, expected = FailingStore(takes=takes), users_of(cosernn, MemoryStore())
+    # As another generation leaves them: the first one to ask has sessions closed.
+    for user in names:
+        own = tuple(listen for listen in listens if listen.user_id == user)
+        store.commit([UserUpdate(user, listens=own)])
+    users = users_of(cosernn, store)
+    store.fails = True
+    second = np.full(2, last.timestamp + 10_000)
+    with pytest.raises(StoreError):
+        users.current(names, second)
+    store.fails = False
+    expected.observe(listens)
+    assert_equal_records(users.current(names, second), expected.current(names, second))
+    store.fails = True
+    with pytest.raises(StoreError):
+        users.observe([last])
+    store.fails = False
+    if takes:
+        expected.observe([last])
+    assert_equal_records(users.current(names, second), expected.current(names, second))
+    assert users.observe([last]) == [Outcome.DUPLICATE if takes else Outcome.ACCEPTED]
+
+
+def assert_equal_records(found: np.ndarray, expected: np.ndarray) -> None:
+    assert (found[SESSIONS] > 0).all()
+    for name in found.dtype.names or ():
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-5, err_msg=name)

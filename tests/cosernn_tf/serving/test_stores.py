@@ -295,6 +295,25 @@ def test_redis_that_is_not_there_or_goes_away(tmp_path_factory):
         store.load(["u1"])
 
 
+def test_what_redis_refuses_is_told_without_ids(tmp_path_factory):
+    import redis
+
+    hidden = Listen("hidden-user", "hidden-track", 1_000)
+    with redis_server(tmp_path_factory.mktemp("redis")) as address:
+        store = RedisStore.open(address, generation="g")
+        client = redis.Redis.from_url(address)
+        client.config_set("maxmemory", 1)
+        with pytest.raises(StoreError, match="maxmemory") as full:
+            store.commit([UserUpdate("hidden-user", b"one", (hidden,))])
+        client.config_set("maxmemory", 0)
+        client.set("cosernn:listens:hidden-user", "something else")
+        with pytest.raises(StoreError, match="WRONGTYPE") as wrong:
+            store.listens("hidden-user")
+        store.close()
+    for error in (full.value, wrong.value):
+        assert "hidden" not in str(error)
+
+
 def test_redis_keeps_what_it_was_given_over_a_kill(tmp_path_factory):
     folder = tmp_path_factory.mktemp("redis")
     for number in range(2):

@@ -26,6 +26,8 @@ STRANGE = [
     "../../etc/passwd",
     "a/b",
     "a\0b",
+    "a\nb",
+    "\r\n",
     "ü🎵",
     "a b",
     "%41",

@@ -199,6 +199,7 @@ def test_bad_flags_are_one_line(own, tmp_path, forks):
         ((*own_run, "--token_file", "/nowhere"), "--token_file=/nowhere cannot be read"),
         ((*own_run, "--token_file", tmp_path / "short"), "the token is shorter than 16 characters"),
         (("--workspace", own.root, "--run", "other"), "other"),
+        ((*own_run, "--store", "/proc/nowhere/state.sqlite"), "name another --store"),
     ]
     for number, (arguments, sentence) in enumerate(cases):
         output = tmp_path / str(number)

@@ -1,5 +1,7 @@
 """A model is exchanged for another under load: no request fails, and no listen is lost."""
 
+import asyncio
+import os
 import shutil
 import sqlite3
 import threading
@@ -7,17 +9,24 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cosernn_tf.errors import UserError
 from cosernn_tf.retrieval.index import build_index, open_index
 from cosernn_tf.runs import INDEX
 from cosernn_tf.serving.generation import generation_of
-from cosernn_tf.serving.http.config import ServeConfig
+from cosernn_tf.serving.http.config import Limits, ServeConfig
+from cosernn_tf.serving.http.generations import Generations
+from cosernn_tf.serving.http.metrics import Metrics
+from cosernn_tf.serving.http.worker import UnavailableError
 from cosernn_tf.serving.listens import Context, Listen
 from cosernn_tf.serving.opening import opener
 from cosernn_tf.serving.recommender import Recommender
+from cosernn_tf.serving.sqlite_store import SqliteStore
+from cosernn_tf.serving.store import StoreError
 from cosernn_tf.trained_run import open_trained_run
 from cosernn_tf.workspace import Workspace
 from tests.cosernn_tf.models.oracle import randomize
@@ -184,3 +193,112 @@ def test_two_reloads_at_once(server):
     assert second.status == 503
     assert "a reload is under way" in second.error
     assert first.result().status == 200
+
+
+def test_a_reload_comes_in_where_no_more_requests_may_wait(own, tmp_path):
+    opened = opener(own, "live", store=str(tmp_path / "state.sqlite"), max_users=100)
+    config = ServeConfig(token=TOKEN, access_log=False, limits=Limits(waiting=1))
+    with served(opened, config) as server, ThreadPoolExecutor(2) as pool:
+        with server.held():
+            waiting = pool.submit(server.get, STILL, **HEADER)
+            server.wait_for_waiting(1)
+            reload = pool.submit(server.post, "/v1/admin/reload", {}, **HEADER)
+            server.wait_for_waiting(2)
+        assert [waiting.result().status, reload.result().status] == [200, 200]
+
+
+def test_what_fails_beside_an_exchange_leaves_it_done(server, own):
+    """Done once, and told so: the store of who answers would be closed otherwise."""
+    generations = server.generations
+    train_again(own, seed=7)
+
+    def fail(_: Recommender) -> None:
+        raise StoreError("no answer")
+
+    with ThreadPoolExecutor(1) as pool:
+        with server.held():
+            reload = pool.submit(server.post, "/v1/admin/reload", {}, **HEADER)
+            server.wait_for_waiting(1)
+            failing = asyncio.run_coroutine_threadsafe(generations.worker.call(fail), server.loop)
+            server.wait_for_waiting(2)
+        assert reload.result().json["generation"] == generation_of(open_trained_run(own, "live"))
+    with pytest.raises(UnavailableError):
+        failing.result(60)
+    assert server.get(STILL, **HEADER).status == 200
+
+
+def files_open_below(folder: Path) -> int:
+    """Of a store of states."""
+    links = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
+    return sum(link.startswith(f"{folder}/state.sqlite") for link in links)
+
+
+def test_a_store_that_fails_leaves_the_model_before_and_nothing_open(
+    server, own, tmp_path, monkeypatch
+):
+    train_again(own, seed=7)
+    before = server.get(STILL, **HEADER).json
+    open_files = files_open_below(tmp_path)
+
+    def fail(*_: Any) -> None:
+        raise StoreError("no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteStore, "commit", fail)
+        answers = [server.post("/v1/admin/reload", {}, **HEADER) for _ in range(3)]
+    assert {answer.status for answer in answers} == {409}
+    assert "the store of states fails: no space" in answers[0].error
+    # Of a file that another connection has locked, SQLite keeps one for the next that opens it.
+    assert files_open_below(tmp_path) <= open_files + 1
+    assert server.get(STILL, **HEADER).json == before
+
+
+def test_a_model_that_is_trained_again_meanwhile_takes_no_states_away(
+    server, own, tmp_path, monkeypatch
+):
+    train_again(own, seed=7)
+    reloaded = generation_of(open_trained_run(own, "live"))
+    warm_up = Recommender.warm_up
+
+    def and_train(recommender: Recommender, batch: int) -> None:
+        warm_up(recommender, batch)
+        train_again(own, seed=8)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recommender, "warm_up", and_train)
+        assert server.post("/v1/admin/reload", {}, **HEADER).json["generation"] == reloaded
+    assert server.get(STILL, **HEADER).json["earlier_sessions"] == 24
+    with sqlite3.connect(tmp_path / "state.sqlite") as store:
+        names = {name for (name,) in store.execute("SELECT name FROM generations")}
+    assert reloaded in names
+
+
+def test_no_history_is_told_from_other_sessions_than_the_models(server, own):
+    path = path_of("user-1", "history")
+    assert server.get(path, **HEADER).status == 200
+    (own.root / "sessions").rename(own.root / "elsewhere")
+    answer = server.get(path, **HEADER)
+    assert answer.status == 503
+    assert "reload" in answer.error
+    (own.root / "elsewhere").rename(own.root / "sessions")
+    assert server.get(path, **HEADER).status == 200
+
+
+def test_who_stops_does_not_wait_for_the_model_to_open():
+    go_on, is_open = threading.Event(), threading.Event()
+
+    def opened() -> Recommender:
+        go_on.wait(20)
+        is_open.set()
+        raise UserError("late")
+
+    async def start_and_stop() -> None:
+        generations = Generations(opened, ServeConfig(), Metrics())
+        starting = asyncio.ensure_future(generations.start())
+        await asyncio.sleep(0)
+        starting.cancel()
+        await generations.close()
+
+    asyncio.run(start_and_stop())
+    assert not is_open.is_set()
+    go_on.set()
