@@ -133,15 +133,46 @@ def read_run(folder: Path) -> Run | None:
     )
 
 
-def costs_of(workspace: Workspace, groups: Mapping[str, Sequence[str]]) -> dict[str, Cost]:
-    """By group, of the runs that have a history; groups without any are left out."""
+def costs_of(
+    workspace: Workspace,
+    groups: Mapping[str, Sequence[str]],
+    *,
+    evaluated: Mapping[str, Any] | None = None,
+) -> dict[str, Cost]:
+    """What models cost.
+
+    Args:
+        workspace: With their runs.
+        groups: Runs, by the name of the group.
+        evaluated: `provenance` of `metrics.json`: runs that were trained anew since, with other
+            flags or embeddings, are left out.
+
+    Returns:
+        By group, of the runs that have a history; groups without any are left out.
+    """
     found = {}
     for name, runs in groups.items():
         known = [run for run in (read_run(workspace.run(run)) for run in runs) if run is not None]
-        known = [run for run in known if run.history]
+        known = [run for run in known if run.history and _was_evaluated(run, evaluated or {})]
         if known:
             found[name] = Cost(tuple(known))
     return found
+
+
+def _was_evaluated(run: Run, provenance: Mapping[str, Any]) -> bool:
+    """Whether it has the flags and data of that name's run in an evaluation, if there was one."""
+    config = provenance.get("runs", {}).get(run.name)
+    if config is None:
+        return True
+    then = {"config": config, "embeddings_sha256": provenance["embeddings_sha256"]}
+    return _agree(then, run.config)
+
+
+def _agree(one: Any, other: Any) -> bool:
+    """Whether they are equal in what both have: an older file lacks what came later."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return all(_agree(one[name], other[name]) for name in one.keys() & other.keys())
+    return bool(one == other)
 
 
 def count_parameters(model: Path) -> int | None:

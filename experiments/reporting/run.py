@@ -111,7 +111,8 @@ def _evaluate(inputs: Inputs, evaluation: Evaluation, grouped: Path) -> Evaluate
             f"({error}): run cosernn_tf.evaluate again"
         ) from error
     comparison = comparison_of(statistics, seeds=groups, of_runs=evaluation.content)
-    costs = costs_of(inputs.workspace, groups)
+    provenance = evaluation.content["provenance"]
+    costs = costs_of(inputs.workspace, groups, evaluated=provenance)
     verdict = decide(comparison, costs)
     trained = [s.model.name for s in verdict.standings if s.model in comparison.trained]
     return Evaluated(

@@ -223,7 +223,7 @@ def _costs(verdict: Verdict, costs: Mapping[str, Cost]) -> list[str]:
     if unknown:
         found.append(
             f"What {listed(unknown)} cost{'s' * (len(unknown) == 1)} is not known: the workspace "
-            "has no run of it."
+            "has no run of it as it was evaluated."
         )
     if verdict.model.kind is Kind.HEURISTIC:
         look_up = "costs a look-up in the user's past sessions: nothing is trained."

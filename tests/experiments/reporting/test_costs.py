@@ -44,6 +44,25 @@ def test_costs_are_means_over_seeds(tmp_path):
     assert [run.best["epoch"] for run in cost.runs] == [4, 4]
 
 
+def test_a_run_that_was_trained_anew_since_is_not_the_one_that_was_evaluated(tmp_path):
+    workspace = Workspace(tmp_path)
+    write_run(workspace.run("a"), seed=1)
+    stored = json.loads((workspace.run("a") / "config.json").read_text())
+    config, checksum = stored["config"], stored["embeddings_sha256"]
+    for flags, embeddings, is_known in (
+        (config, checksum, True),
+        # Of before a flag existed, and of after.
+        ({**config, "later": 1}, checksum, True),
+        ({"seed": 1}, checksum, True),
+        ({**config, "seed": 2}, checksum, False),
+        (config, "ef" * 32, False),
+    ):
+        evaluated = {"runs": {"a": flags}, "embeddings_sha256": embeddings}
+        assert bool(costs_of(workspace, {"a": ("a",)}, evaluated=evaluated)) == is_known
+    others = {"runs": {"b": {"seed": 2}}, "embeddings_sha256": "ef" * 32}
+    assert costs_of(workspace, {"a": ("a",)}, evaluated=others)
+
+
 def test_runs_of_older_versions_have_no_provenance(tmp_path):
     workspace = Workspace(tmp_path)
     write_run(workspace.run("old"), seed=1)
