@@ -24,7 +24,13 @@ def write_histogram(tag: str, values: np.ndarray, *, step: int, description: str
 
     `tf.summary.histogram` makes 240 bytes of each value on the way, too much for tables of users.
     """
-    write_binned(tag, *np.histogram(values, BINS), step=step, description=description)
+    # Between weights that are nearly equal, as after a first step, float32 has no room for edges.
+    low, high = np.array([values.min(), values.max()] if values.size else [0, 1], np.float64)
+    if low == high:
+        margin = max(0.5, abs(low) * 2.0**-20)
+        low, high = low - margin, high + margin
+    counts = np.histogram(values, BINS, range=(low, high))
+    write_binned(tag, *counts, step=step, description=description)
 
 
 def write_binned(

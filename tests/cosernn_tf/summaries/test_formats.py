@@ -44,8 +44,17 @@ def test_a_histogram_counts_every_value_once(writer, tmp_path):
     assert bins[:, 2].sum() == values.size
 
 
-@pytest.mark.parametrize("values", [np.zeros(4, np.float32), np.zeros(0, np.float32)])
-def test_a_histogram_of_one_value_or_none(writer, tmp_path, values):
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.zeros(4, np.float32),
+        np.zeros(0, np.float32),
+        # As weights that began at 1 are after a first step: next to each other in float32.
+        np.nextafter(np.float32(1), np.float32([0, 1, 2, 2])),
+        np.full(3, 1e30, np.float32),
+    ],
+)
+def test_a_histogram_of_values_that_are_nearly_one_or_none(writer, tmp_path, values):
     formats.write_histogram("weights", values, step=1)
     writer.close()
     assert read(tmp_path / "run")["weights"][1][:, 2].sum() == values.size
