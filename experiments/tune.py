@@ -29,6 +29,8 @@ from experiments.training_flags import OF_A_RUN, flag_name, training_flags
 from experiments.tuning.space import PAPER, SEARCHED, parse_space
 
 _DEFAULT_MODEL = TrainConfig().model.name
+_WITHOUT_RNN = ("encore",)
+_RNN_SIZE = "lstm_units"
 flags.declare_key_flag("workspace")
 _STUDY = flags.DEFINE_string(
     "study", None, "Name of the study's directory in tuning/; the model's by default."
@@ -84,7 +86,13 @@ _OVERWRITE = flags.DEFINE_boolean(
 def main(argv: list[str]) -> None:
     space = parse_space(_SEARCH.value)
     base = training_flags(Path(_BASE.value), argv[1:], own=(*OF_A_RUN, *space.flags))
-    name = _STUDY.value or _value(base, "model") or _DEFAULT_MODEL
+    model = _value(base, "model") or _DEFAULT_MODEL
+    require(
+        model not in _WITHOUT_RNN or _RNN_SIZE not in space.flags,
+        f"--search has {_RNN_SIZE}, and --model={model} has no RNN: trials would be the same, so "
+        "give --search without it",
+    )
+    name = _STUDY.value or model
     check_run_name(f"{name}-best")
     TrainConfig(seed=_SEED.value)
     max_trials = space.size if _TRIALS.value is None else _TRIALS.value

@@ -152,6 +152,7 @@ def test_what_is_refused(workspace, tmp_path):
             root, "--search=batch_size=2..4", "--sampler=tpe"
         ],
         "--trials=0 must be at least 1": [root, "--trials=0"],
+        "--search has lstm_units, and --model=encore has no RNN": [root, "--model=encore"],
         "--seed=-1 must be": [root, "--seed=-1"],
         "--batch_size=4 cannot be given: each row or run has its own --batch_size": [
             root, "--batch_size=4"

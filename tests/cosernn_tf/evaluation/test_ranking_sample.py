@@ -122,6 +122,14 @@ def test_every_pass_has_the_same_sessions(data, predictions):
     assert reseeded.means != first.means
 
 
+def test_the_candidates_of_fewer_sessions_than_wanted_are_built_once(data, predictions):
+    sample = RankingSample(data.track_embeddings, limit=10_000)
+    run_pass(sample, data, predictions)
+    parts = [id(part) for part in sample._parts]
+    run_pass(sample, data, predictions)
+    assert [id(part) for part in sample._parts] == parts != []
+
+
 def test_later_blocks_give_what_the_first_lack(data, predictions):
     played, mask = data.embeddings.played, in_split(data)
     of_first = len(np.flatnonzero(mask[:151] & played[:151].any(axis=1)))
