@@ -51,15 +51,6 @@ def write_records(table: SessionTable) -> bytes:
     return framed_records(table).data.tobytes()
 
 
-def serialize_examples(table: SessionTable) -> list[bytes]:
-    """A serialised `tf.train.Example` of `schema.SESSION_FEATURES` for each user."""
-    records = framed_records(table)
-    return [
-        records.data[start + _BEFORE : end - _AFTER].tobytes()
-        for start, end in pairwise(records.splits.tolist())
-    ]
-
-
 def framed_records(table: SessionTable) -> Records:
     """The records of all users, in the order of the table."""
     # Sorted by name, as in TensorFlow's deterministic serialisation.

@@ -26,7 +26,7 @@ from cosernn_tf.errors import UserError
 from cosernn_tf.workspace import Workspace
 from experiments.tables import FOLDER
 from experiments.training_flags import OF_A_RUN, flag_name, training_flags
-from experiments.tuning.space import PAPER, SEARCHED, parse_space
+from experiments.tuning.space import PAPER, PRUNERS, SAMPLERS, SEARCHED, parse_space
 
 _DEFAULT_MODEL = TrainConfig().model.name
 _WITHOUT_RNN = ("encore",)
@@ -45,7 +45,7 @@ _SEARCH = flags.DEFINE_multi_string(
 _SAMPLER = flags.DEFINE_enum(
     "sampler",
     "grid",
-    ["grid", "random", "tpe"],
+    SAMPLERS,
     "How trials are chosen: all combinations in an order that the seed gives, at random, or by the "
     "tree-structured Parzen estimator, which learns from earlier trials after ten random ones.",
 )
@@ -58,7 +58,7 @@ _TRIALS = flags.DEFINE_integer(
 _PRUNER = flags.DEFINE_enum(
     "pruner",
     "none",
-    ["none", "median", "asha"],
+    PRUNERS,
     "Gives up trials by their validation score: below the median of the earlier ones at the same "
     "epoch, or by successive halving, which takes the best third on at 1, 3, 9 ... times "
     "--prune_after_epochs. Both are hard on low learning rates, which are slow to begin with.",

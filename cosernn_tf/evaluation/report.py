@@ -1,4 +1,4 @@
-"""The summary as the printed table in the form of Table 2, as Markdown, and as `metrics.json`."""
+"""The summary as the printed table in the form of Table 2, and as `metrics.json`."""
 
 import math
 from itertools import groupby
@@ -45,26 +45,8 @@ def format_table(summary: Summary, *, reference: str | None = None) -> str:
         kind = model.kind
         cells = (_text_cell(summary, model, metric, reference) for metric in METRICS)
         lines.append(f"{model.title:{width}}{_GAP}" + "".join(cells))
-    lines += [rule, *_legend(summary, reference, best=f"{BEST_MARK} best of its column")]
+    lines += [rule, *_legend(summary, reference)]
     return "\n".join(line.rstrip() for line in lines) + "\n"
-
-
-def format_markdown(summary: Summary, *, reference: str | None = None) -> str:
-    """The same table in Markdown, the best of each column in bold."""
-    reference = _reference(summary, reference)
-    heads = [f"{metric.title} (K = {metric.k})" if metric.k else metric.title for metric in METRICS]
-    lines = ["| " + " | ".join(["Model", *heads]) + " |", "|---|" + "---:|" * len(heads)]
-    for model in summary.models:
-        cells = [model.title]
-        for metric in METRICS:
-            number = _number(model.means[metric.name])
-            best = model.name in summary.best(metric)
-            mark = _mark(summary, reference, model, metric).replace("*", r"\*")
-            cells.append((f"**{number}**" if best else number) + mark)
-        lines.append("| " + " | ".join(cells) + " |")
-    legend = _legend(summary, reference, best="Bold: best of its column")
-    lines += ["", *("- " + line.replace("*", r"\*") for line in legend)]
-    return "\n".join(lines) + "\n"
 
 
 def metrics_json(summary: Summary) -> dict[str, Any]:
@@ -185,8 +167,8 @@ def _mark(summary: Summary, reference: str | None, model: ModelSummary, metric: 
     return mark + UNCONFIRMED_MARK if is_doubtful else mark
 
 
-def _legend(summary: Summary, reference: str | None, *, best: str) -> list[str]:
-    lines = [f"{best}, oracles aside."]
+def _legend(summary: Summary, reference: str | None) -> list[str]:
+    lines = [f"{BEST_MARK} best of its column, oracles aside."]
     if reference is not None:
         title = next(model.title for model in summary.models if model.name == reference)
         levels = ", ".join(f"{mark} p < {level:g}" for level, mark in SIGNIFICANCE_MARKS)

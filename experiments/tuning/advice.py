@@ -24,9 +24,6 @@ from cosernn_tf.config import require
 from experiments.tuning.space import Dimension, Space
 from experiments.tuning.trials import State, Trial
 
-SAMPLERS: Final = ("grid", "random", "tpe")
-PRUNERS: Final = ("none", "median", "asha")
-
 REDUCTION: Final = 3
 """ASHA: of the trials that come to a rung this part goes on, and rungs are so many times apart."""
 

@@ -1,4 +1,4 @@
-"""What is searched: values or ranges of flags of `cosernn_tf.train`."""
+"""What is searched: values or ranges of flags of `cosernn_tf.train`; light, unlike `advice`."""
 
 import dataclasses
 import math
@@ -15,6 +15,10 @@ PAPER: Final = (
     "batch_size=128,256,512",
 )
 """The grids of λ, d and m (§5.2.2)."""
+
+SAMPLERS: Final = ("grid", "random", "tpe")
+PRUNERS: Final = ("none", "median", "asha")
+"""What `--sampler` and `--pruner` take."""
 
 RANGE: Final = ".."
 

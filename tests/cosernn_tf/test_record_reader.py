@@ -9,11 +9,12 @@ import tensorflow as tf
 
 from cosernn_tf.errors import UserError
 from cosernn_tf.record_reader import read_records
-from cosernn_tf.records import serialize_examples, write_records
+from cosernn_tf.records import write_records
 from cosernn_tf.schema import MAX_TRACKS_PER_SESSION, SESSION_FEATURES, Per
 from cosernn_tf.table import SessionTable
 
 from .test_records import TABLES
+from .test_records import example as written
 
 SHARD = Path("sessions/shard")
 
@@ -28,7 +29,8 @@ def parsed_by_tensorflow(table: SessionTable) -> SessionTable:
         )
         for feature in SESSION_FEATURES
     }
-    parsed = tf.io.parse_example(tf.constant(serialize_examples(table), tf.string), specification)
+    records = [written(table, user) for user in range(table.num_users)]
+    parsed = tf.io.parse_example(tf.constant(records, tf.string), specification)
     columns = {}
     for feature in SESSION_FEATURES:
         values = parsed[feature.name]
@@ -72,7 +74,7 @@ def framed(record: bytes) -> bytes:
 
 
 def features_of(table: SessionTable) -> dict[str, tf.train.Feature]:
-    (record,) = serialize_examples(table)
+    record = written(table, 0)
     return dict(tf.train.Example.FromString(record).features.feature)
 
 

@@ -255,16 +255,6 @@ def test_the_table_of_no_sessions(bootstrap):
     json.dumps(content, allow_nan=False)
 
 
-def test_markdown(planted):
-    lines = report.format_markdown(planted).splitlines()
-    assert lines[0].startswith("| Model | Cosine | MRR (K = 20) | Rank (K = 20) | MRR (K = 50) |")
-    assert {line.count("|") for line in lines[:7]} == {len(NAMES) + 2}
-    assert lines[2].startswith(r"| Last, any cxt | 0.5750\* | 0.1250\* | 8.1250\* |")
-    assert lines[5].startswith("| cosernn | **0.7000** | **0.2500** | **8.0000** |")
-    assert lines[7] == ""
-    assert r"- \* p < 0.001, + p < 0.05: differs from cosernn" in lines[9]
-
-
 def test_json_has_every_number_and_nothing_infinite(planted):
     content = report.metrics_json(planted)
     text = json.dumps(content, allow_nan=False, sort_keys=True)

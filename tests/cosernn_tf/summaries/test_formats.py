@@ -50,7 +50,7 @@ def test_a_histogram_counts_every_value_once(writer, tmp_path):
         np.zeros(4, np.float32),
         np.zeros(0, np.float32),
         # As weights that began at 1 are after a first step: next to each other in float32.
-        np.nextafter(np.float32(1), np.float32([0, 1, 2, 2])),
+        np.nextafter(np.float32(1), np.array([0, 1, 2, 2], np.float32)),
         np.full(3, 1e30, np.float32),
     ],
 )

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cosernn_tf.errors import UserError
-from experiments.tuning.advice import PRUNERS, REDUCTION, SAMPLERS, Advice, Strategy
-from experiments.tuning.space import PAPER, parse_space
+from experiments.tuning.advice import REDUCTION, Advice, Strategy
+from experiments.tuning.space import PAPER, PRUNERS, SAMPLERS, parse_space
 from experiments.tuning.trials import State
 
 from .trials import make_trials, trial_of
