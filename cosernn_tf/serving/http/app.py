@@ -6,11 +6,9 @@ from typing import Annotated, Any, Final
 
 import orjson
 from absl import logging
-from fastapi import FastAPI, Path, Query, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
-from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
@@ -22,7 +20,6 @@ from cosernn_tf.serving.http.config import ServeConfig
 from cosernn_tf.serving.http.gate import RELOAD, Gate
 from cosernn_tf.serving.http.generations import Generations
 from cosernn_tf.serving.http.requests import (
-    MAX_ID_LENGTH,
     BadRequestError,
     HistoryQuery,
     ListensBody,
@@ -33,18 +30,10 @@ from cosernn_tf.serving.http.requests import (
     sentence_of,
     start_of,
 )
+from cosernn_tf.serving.http.routing import Route, UserId
 from cosernn_tf.serving.http.static import add_static_files
 from cosernn_tf.serving.http.worker import UnavailableError
 from cosernn_tf.serving.listens import Context, Outcome
-
-UserId = Annotated[
-    str,
-    Path(
-        min_length=1,
-        max_length=MAX_ID_LENGTH,
-        description="As in the log, percent-encoded; one that nobody knows is a new user.",
-    ),
-]
 
 _REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     400: {"model": answers.Error, "description": "No JSON, or no UTF-8."},
@@ -65,43 +54,6 @@ _RELOAD_REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-class _AnyText(Convertor[str]):
-    """Of a path: slashes, as Starlette's own `path` takes them, and line ends, too."""
-
-    regex = r"[\s\S]*"
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
-
-
-register_url_convertor("any", _AnyText())
-
-
-class _JsonRequest(Request):
-    async def json(self) -> Any:
-        # Refuses NaN, infinity and lone surrogates, which Python's own parser takes.
-        return orjson.loads(await self.body())
-
-
-class _Route(APIRoute):
-    """Reads JSON by orjson, and refuses a query parameter that is given twice."""
-
-    def get_route_handler(self) -> Any:
-        handler = super().get_route_handler()
-
-        async def handle(request: Request) -> Response:
-            names = [name for name, _ in request.query_params.multi_items()]
-            for name in names:
-                if names.count(name) > 1:
-                    raise BadRequestError(f"{name[:64]} is given twice: give it once")
-            return await handler(_JsonRequest(request.scope, request.receive))
-
-        return handle
-
-
 def create_app(generations: Generations, config: ServeConfig, measured: metrics.Metrics) -> ASGIApp:
     """The application, of which `generations` answers what is asked of a model."""
     app = FastAPI(
@@ -116,11 +68,12 @@ def create_app(generations: Generations, config: ServeConfig, measured: metrics.
         telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
         responses=_REFUSALS,
     )
-    app.router.route_class = _Route
+    app.router.route_class = Route
     _add_errors(app)
-    _add_health(app, generations, measured)
-    _add_listens(app, generations, measured)
+    # Routes are tried in this order.
     _add_users(app, generations, config)
+    _add_listens(app, generations, measured)
+    _add_health(app, generations, measured)
     _add_reload(app, generations, config)
     add_static_files(app, page=config.page)
     return Gate(app, config, measured)

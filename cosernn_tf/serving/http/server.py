@@ -71,6 +71,7 @@ def uvicorn_config(app: ASGIApp, config: ServeConfig) -> uvicorn.Config:
         log_config=None,
         log_level="warning",
         server_header=False,
+        proxy_headers=False,
         backlog=_BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=math.ceil(config.limits.seconds) + 1,
