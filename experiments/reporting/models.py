@@ -321,10 +321,18 @@ def range_of(metric: Metric) -> tuple[float, float]:
     return (-1.0, 1.0) if metric.k is None else (0.0, 1.0)
 
 
-def groups_of(runs: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def groups_of(
+    runs: Sequence[str], configs: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, tuple[str, ...]]:
     """Runs of `experiments.table` that differ in the seed only, by the name that they share.
 
-    Others, each by its own name; in the order of the runs.
+    Args:
+        runs: Names, in an order that is kept.
+        configs: By name, what runs were trained with, as far as it is known.
+
+    Returns:
+        Runs by the name of the model. Those that are called as seeds of one model, but differ in
+        more, are models of their own, by their own names.
     """
     groups: dict[str, list[str]] = {}
     for run in runs:
@@ -332,7 +340,14 @@ def groups_of(runs: Sequence[str]) -> dict[str, tuple[str, ...]]:
         name = match["model"] if match else run
         # A run that is called as a group is a model of its own.
         groups.setdefault(f"{name} (seeds)" if match and name in runs else name, []).append(run)
-    return {name: tuple(members) for name, members in groups.items()}
+    found: dict[str, tuple[str, ...]] = {}
+    for name, members in groups.items():
+        known = [{**of_run, "seed": 0} for run in members if (of_run := (configs or {}).get(run))]
+        if all(config == known[0] for config in known):
+            found[name] = tuple(members)
+        else:
+            found |= {run: (run,) for run in members}
+    return found
 
 
 def title_of(name: str) -> str:

@@ -98,7 +98,8 @@ def _title(workspace: Workspace) -> str:
 
 def _evaluate(inputs: Inputs, evaluation: Evaluation, grouped: Path) -> Evaluated:
     """Seeds put together, tests over all pairs, and the verdict."""
-    groups = groups_of(evaluation.runs)
+    provenance = evaluation.content["provenance"]
+    groups = groups_of(evaluation.runs, provenance["runs"])
     options = evaluation.content["bootstrap"]
     bootstrap = options and Bootstrap(options["resamples"], options["seed"])
     try:
@@ -111,7 +112,6 @@ def _evaluate(inputs: Inputs, evaluation: Evaluation, grouped: Path) -> Evaluate
             f"({error}): run cosernn_tf.evaluate again"
         ) from error
     comparison = comparison_of(statistics, seeds=groups, of_runs=evaluation.content)
-    provenance = evaluation.content["provenance"]
     costs = costs_of(inputs.workspace, groups, evaluated=provenance)
     verdict = decide(comparison, costs)
     trained = [s.model.name for s in verdict.standings if s.model in comparison.trained]

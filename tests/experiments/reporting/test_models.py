@@ -34,6 +34,18 @@ def test_runs_that_differ_in_the_seed_are_one_model():
     }
 
 
+def test_runs_that_differ_in_more_than_the_seed_are_not_one_model():
+    runs = ("a-seed1", "a-seed2", "b-seed1", "b-seed2")
+    configs = {run: {"seed": int(run[-1]), "max_epochs": 20} for run in runs}
+    assert groups_of(runs, configs) == {"a": runs[:2], "b": runs[2:]}
+    # Of predictions from elsewhere nothing is known.
+    assert groups_of(runs, {"a-seed1": configs["a-seed1"]}) == {"a": runs[:2], "b": runs[2:]}
+    configs["a-seed2"]["max_epochs"] = 50
+    assert groups_of(runs, configs) == {
+        "a-seed1": ("a-seed1",), "a-seed2": ("a-seed2",), "b": runs[2:]
+    }  # fmt: skip
+
+
 def test_a_run_that_is_called_as_a_group_is_not_mixed_with_it():
     groups = groups_of(["a", "a-seed1", "a-seed2"])
     assert sorted(groups.values()) == [("a",), ("a-seed1", "a-seed2")]
