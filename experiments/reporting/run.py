@@ -10,7 +10,7 @@ import cosernn_tf
 from cosernn_tf.errors import UserError
 from cosernn_tf.evaluation.clusters import Bootstrap
 from cosernn_tf.provenance import describe_machine, in_one_line
-from cosernn_tf.staging import staged
+from cosernn_tf.staging import DISK_TROUBLES, staged
 from cosernn_tf.workspace import Workspace
 from experiments.reporting.cautions import cautions
 from experiments.reporting.costs import costs_of
@@ -107,6 +107,9 @@ def _evaluate(inputs: Inputs, evaluation: Evaluation, grouped: Path) -> Evaluate
             evaluation.scores.path, groups, bootstrap=bootstrap, grouped=grouped
         )
     except (OSError, KeyError, ValueError) as error:
+        # What the machine cannot do, such as a full disk, is no fault of the file.
+        if isinstance(error, OSError) and error.errno in DISK_TROUBLES:
+            raise
         raise UserError(
             f"{evaluation.scores.path} cannot be read or does not go with its metrics.json "
             f"({error}): run cosernn_tf.evaluate again"

@@ -5,6 +5,7 @@ import html.parser
 import itertools
 import json
 import re
+import resource
 import shlex
 import shutil
 from urllib.parse import unquote
@@ -325,6 +326,17 @@ def test_a_report_replaces_an_older_one_and_nothing_else(workspace, tmp_path):
     assert sorted(path.name for path in made.page.parent.iterdir()) == [
         "_SUCCESS", PAGE, TABLES
     ]  # fmt: skip
+
+
+def test_a_full_disk_is_not_said_to_be_a_damaged_evaluation(workspace, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(UserError, match="there could not be written: a file is larger than"):
+            make_report(workspace, output=tmp_path / "there")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(scope="module")
