@@ -112,9 +112,9 @@ _ENTRIES: Final = (
             "with u; relevant ones, R of them, are those that the session contains. "
             "AP = 1/R · Σ over relevant tracks of (relevant tracks up to its place) / (its place). "
             "mAP is the mean of AP. Rec@10 = (relevant tracks among the first 10) / R.",
-            "Tied tracks keep their order, the most recent first. Scored where there are K tracks "
-            "and at least one is relevant, so it rewards repetition: what a user never heard is no "
-            "candidate.",
+            "Tied tracks keep their order, the most recent first, but for a prediction of zero, "
+            "which has the mean over all orders. Scored where there are K tracks and at least one "
+            "is relevant, so it rewards repetition: what a user never heard is no candidate.",
         ),
         ("track ranking", "mAP", "Rec@10"),
     ),
