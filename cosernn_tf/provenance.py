@@ -45,7 +45,7 @@ def in_one_line(machine: dict[str, Any]) -> str:
     return (
         f"{machine['cpu']}, {machine['cores']} cores, "
         f"{'memory unknown' if memory is None else f'{memory / 2**30:.0f} GiB'}, "
-        f"load {machine['load']:.1f} before; Linux {machine['kernel']}, Python "
+        f"load {machine['load']:.1f} in the minute before; Linux {machine['kernel']}, Python "
         f"{machine['python']}, {versions}; commit {commit}."
     )
 

@@ -145,7 +145,7 @@ def test_the_table_has_medians_and_ratios_within_rounds():
     without = to_markdown(machine, runs, base=None, is_base=lambda run, other: True)
     assert rows_of(without)[0] == [name for name in rows_of(text)[0] if "times" not in name]
     assert {len(row) for row in rows_of(without)} == {8}
-    assert text.startswith("A CPU, 2 cores, 8 GiB, load 0.0 before; ")
+    assert text.startswith("A CPU, 2 cores, 8 GiB, load 0.0 in the minute before; ")
     assert "commit abc with changes." in text
     header, _, *rows = rows_of(text)
     assert dict(zip(header, rows[1], strict=True)) == {

@@ -21,6 +21,7 @@ def test_this_machine():
     version = ".".join(map(str, sys.version_info[:3]))
     line = provenance.in_one_line(found)
     assert f"{found['cores']} cores" in line
+    assert f"load {found['load']:.1f} in the minute before; " in line
     assert f"Python {version}, numpy {np.__version__}; commit " in line
 
 
