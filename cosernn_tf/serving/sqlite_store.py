@@ -155,11 +155,6 @@ class SqliteStore:
         with self._reading() as run:
             return list(map(_listen, run(_OPEN, (user, 0))))
 
-    def users(self) -> list[str]:
-        """All who have a listen."""
-        with self._reading() as run:
-            return [row[0] for row in run("SELECT DISTINCT user_id FROM listens")]
-
     def is_complete(self) -> bool:
         with self._reading() as run:
             row = run(

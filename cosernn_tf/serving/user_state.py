@@ -30,7 +30,7 @@ def record_type(state: Mapping[str, Part]) -> np.dtype:
     Fields:
         sum: Σ l s_l over the sessions l = 1..t, float64: ū of Eq. 1 is it, at unit length.
         end: UTC seconds at which the last session ended.
-        earliest: UTC seconds; a listen that starts before is late (`serving.sessions`).
+        earliest: UTC seconds; a listen that starts before is late (`serving.settle`).
         last_played, last_skipped, last_all: s⁺, s⁻ and s of the last session.
         last_num_tracks, last_stream_source: N and z of the last session.
         age_bucket: Of the user.

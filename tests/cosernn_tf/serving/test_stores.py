@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cosernn_tf.errors import UserError
@@ -100,6 +101,18 @@ def test_every_field_comes_back(store):
         False,
         False,
     ]
+
+
+def test_every_field_comes_back_at_its_bounds(store):
+    listens = {
+        Listen("u1", "tr\x00äck", 9, 0, False, "Mobile", "ch\narts", -330, 10**15),
+        Listen("u1", "c", 0, ms_played=5, skipped=True, device="", stream_source=""),
+    }
+    store.commit([UserUpdate("u1", b"", tuple(listens))])
+    assert set(store.listens("u1")) == listens
+    assert loaded(store).state == b""
+    assert store.load([]) == {}
+    assert store.known([]) == []
 
 
 def test_of_a_user_without_a_state_all_listens_are_open(store):
@@ -198,6 +211,55 @@ def test_a_commit_that_fails_leaves_nothing(kind, store):
     assert store.known([NOT_SKIPPED.key, BARE.key]) == [False, False]
     store.commit([UserUpdate("u1", b"two", (NOT_SKIPPED,))])
     assert loaded(store).state == b"two"
+
+
+def test_any_sequence_of_commits(store):
+    random = np.random.default_rng(0)
+    users = ["ada", "bob", "eve"]
+    states: dict[str, bytes] = {}
+    open_from = dict.fromkeys(users, 0)
+    on_time: dict[tuple[str, str, int], Listen] = {}
+    late: set[tuple[str, str, int]] = set()
+    for number in range(40):
+        updates = []
+        for user in random.permutation(users)[: random.integers(1, 4)].tolist():
+            state = bytes(random.bytes(int(random.integers(1, 9)))) if number % 3 else None
+            bound = number if random.random() < 0.3 else None
+            new = tuple(
+                {
+                    one.key: one
+                    for one in (
+                        Listen(user, "a", int(second), ms_played=number)
+                        for second in random.integers(0, 60, 3)
+                    )
+                    if one.key not in late
+                }.values()
+            )
+            after = tuple(
+                one
+                for one in (Listen(user, "a", 100 + number),)
+                if random.random() < 0.3 and one.key not in on_time
+            )
+            updates.append(UserUpdate(user, state, new, bound, after))
+            states |= {} if state is None else {user: state}
+            open_from |= {} if bound is None else {user: bound}
+            on_time |= {one.key: one for one in new}
+            late |= {one.key for one in after}
+        store.commit(updates)
+        found = store.load(users)
+        for user in users:
+            own = {one for one in on_time.values() if one.user_id == user}
+            assert set(store.listens(user)) == own
+            if user not in states and not own:
+                assert user not in found
+                continue
+            assert found[user].state == states.get(user)
+            assert set(found[user].open_listens) == {
+                one for one in own if one.timestamp >= open_from[user]
+            }
+    keys = [*on_time, *late, ("ada", "z", 5)]
+    assert store.known(keys) == [True] * (len(keys) - 1) + [False]
+    assert len(late) > 5
 
 
 # On a disk ---------------------------------------------------------------------------------------
