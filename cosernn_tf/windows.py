@@ -20,6 +20,10 @@ MIN_EARLIER_SESSIONS: Final = 200
 """Earlier sessions that a run sees through its RNN, of those that there are (decision 12)."""
 
 
+NEVER: Final = np.iinfo(np.int32).max
+"""Sessions until a track is listened to again, if it is not."""
+
+
 @dataclass(frozen=True)
 class Windows:
     """W windows over the rows of a table, each (W,) int64."""
@@ -191,6 +195,16 @@ class Labels(NamedTuple):
     """(N, 1) float32: 1 for a target, 0 for warm-up and sessions without s⁺."""
     track: Any
     """(N, 1, 10) int32 rows of the track vocabulary; negative where there is none."""
+    since: Any
+    """(N, 1, 10) int32: sessions since the same track was last listened to in this window.
+
+    0 where it was not, where there is no track, and where it is a repeat within the session.
+    """
+    until: Any
+    """(N, 1, 10) int32: sessions until the same track is next listened to in this window.
+
+    `NEVER` where it is not; 0 where there is no track, or another listen of the session repeats it.
+    """
 
 
 @dataclass(frozen=True)
@@ -213,7 +227,8 @@ class PackedBatch:
 
     @property
     def labels(self) -> Labels:
-        return Labels(self.target, self.weight, self.track)
+        since, until = _repeats(self.track[:, 0], self.active)
+        return Labels(self.target, self.weight, self.track, since[:, None], until[:, None])
 
 
 def pack_batch(data: SequenceData, windows: Windows) -> PackedBatch:
@@ -221,8 +236,7 @@ def pack_batch(data: SequenceData, windows: Windows) -> PackedBatch:
     windows = _longest_first(windows)
     steps = np.arange(windows.lengths[0])
     active = np.searchsorted(-windows.lengths, -steps)
-    step = np.repeat(steps, active)
-    window = np.arange(len(step)) - np.repeat(np.cumsum(active) - active, active)
+    step, window = _steps_and_windows(active)
     sessions = windows.start[window] + step
     weight = (sessions >= windows.first_target[window]) & data.is_target[sessions]
     inputs = {
@@ -239,6 +253,28 @@ def pack_batch(data: SequenceData, windows: Windows) -> PackedBatch:
         track=data.track[sessions, None].astype(np.int32),
         active=active.astype(np.int32),
     )
+
+
+def _steps_and_windows(active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) int64 each, of the rows of a packed batch."""
+    step = np.repeat(np.arange(len(active)), active)
+    return step, np.arange(len(step)) - np.repeat(np.cumsum(active) - active, active)
+
+
+def _repeats(track: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`Labels.since` and `Labels.until` of N sessions in packed order, (N, 10) int32 each."""
+    step, window = _steps_and_windows(active)
+    row, slot = np.nonzero(track >= 0)
+    listen = track[row, slot].astype(np.int64) * len(track) + window[row]
+    # Listens come in the order of their steps, and stay in it.
+    order = np.argsort(listen, kind="stable")
+    row, slot, listen = row[order], slot[order], listen[order]
+    is_repeat = listen[1:] == listen[:-1]
+    lag = np.where(is_repeat, step[row[1:]] - step[row[:-1]], NEVER).astype(np.int32)
+    since, until = np.zeros(track.shape, np.int32), np.zeros(track.shape, np.int32)
+    since[row[1:], slot[1:]] = np.where(is_repeat, lag, 0)
+    until[row, slot] = np.append(lag, NEVER)
+    return since, until
 
 
 def split_by_rows(windows: Windows, *, max_rows: int) -> list[Windows]:

@@ -21,7 +21,15 @@ CSV: Final = "table.csv"
 COMMAND: Final = "command.txt"
 """What the directory of a table holds (WORKSPACE.md)."""
 
-_OF_A_ROW: Final = ("model", "features", "pathways", "dropout", "loss")
+_OF_A_ROW: Final = (
+    "model",
+    "features",
+    "pathways",
+    "dropout",
+    "loss",
+    "session_weight",
+    "track_weight",
+)
 """Flags of training that make a row what it is."""
 OF_A_ROW_OR_RUN: Final = (*_OF_A_ROW, *OF_A_RUN)
 """Flags of training that cannot be given for all rows."""

@@ -134,6 +134,7 @@ def _successor() -> Table:
             ours("ranking", "CoSeRNN, ranking loss"),
             ours("encore_cosine", "Encore, cosine loss"),
             ours("encore", "Encore"),
+            ours("encore_ranking_first", "Encore, ranking first"),
         ),
         METRICS,
     )

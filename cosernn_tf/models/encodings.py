@@ -61,8 +61,12 @@ class Encodings:
 
     @property
     def last_vectors(self) -> list[keras.KerasTensor]:
-        """s_{t-1} of every pathway as it is, unit norm."""
-        return [self.inputs[name] for name in self._inputs_of_pathways.values()]
+        """s_{t-1} of every pathway as it is, unit norm: s⁺, s, s⁻."""
+        return [
+            self.inputs[f"last_{pathway}"]
+            for pathway in ("played", "all", "skipped")
+            if pathway in self._config.pathways
+        ]
 
     @cached_property
     def context(self) -> keras.KerasTensor:

@@ -7,6 +7,7 @@ import keras
 from cosernn_tf.models.attention import OfEverySession, Previous, SessionAttention, WeightedSum
 from cosernn_tf.models.base import PREDICTION, SequenceModel
 from cosernn_tf.models.encodings import Encodings, concatenated, scaled
+from cosernn_tf.models.layers import ByteDropout
 from cosernn_tf.schema import EMBEDDING_DIM, NUM_AGE_BUCKETS
 from cosernn_tf.windows import MIN_EARLIER_SESSIONS
 
@@ -27,7 +28,8 @@ class Encore(SequenceModel):
       i, but with that of the session before: what that session was;
     - `SessionAttention`: heads that weigh the past by content, context, time and order, and give
       means of s⁺ and s⁻;
-    - û_t and the weights g_t from the query's features and these means;
+    - û_t and the weights g_t from the query's features and the means of s⁺, of s if that is no
+      pathway (those of both would cost more and tell no more);
     - u_t = û_t + g_t0 ū_t + Σ g_th,p (mean of head h and pathway p), scaled to unit norm.
 
     It is trained on the ranking loss (`cosernn_tf.models.losses`) unless told otherwise. `MEMORY`
@@ -41,24 +43,26 @@ class Encore(SequenceModel):
         last_context = [Previous(name="last_context")(tensor) for tensor in context]
         now = self._dense("now_2", self._dense("now_1", self._now(encodings)))
         then = self._dense("then", concatenated("of_then", [*last_context, *encodings.of_last]))
-        values = concatenated("values", encodings.last_vectors)
+        vectors = encodings.last_vectors
         remembered = SessionAttention(HEADS, MEMORY, name="attention")(
             [
                 self._vectors("query", [now, *context]),
                 self._vectors("key", [then, *last_context]),
                 keras.layers.Dense(2 * HEADS, name="decay")(now),
-                values,
+                concatenated("values", vectors),
                 encodings.inputs["seconds_since_last"],
             ]
         )
-        remembered = keras.layers.Reshape((-1, HEADS * values.shape[-1]), name="heads")(remembered)
+        of_first = _side_by_side("of_first", remembered[..., :EMBEDDING_DIM])
+        remembered = _side_by_side("remembered", remembered)
 
-        combined = concatenated("combined", [now, scaled("remembered", remembered)])
+        combined = concatenated("combined", [now, scaled("of_first", of_first)])
         combined = self._dense("combine_2", self._dense("combine_1", combined))
-        count = remembered.shape[-1] // EMBEDDING_DIM
         # The first guess is the mean of all that is remembered.
         weights = keras.layers.Dense(
-            1 + count, bias_initializer=keras.initializers.Constant(1 / HEADS), name="weights"
+            1 + HEADS * len(vectors),
+            bias_initializer=keras.initializers.Constant(1 / HEADS),
+            name="weights",
         )(combined)
         offset = keras.layers.Dense(EMBEDDING_DIM, name="offset")(combined)
         prediction = WeightedSum(name="fusion")(
@@ -83,7 +87,7 @@ class Encore(SequenceModel):
 
     def _dense(self, name: str, inputs: keras.KerasTensor) -> keras.KerasTensor:
         if self.config.dropout:
-            inputs = keras.layers.Dropout(self.config.dropout, name=f"{name}_dropout")(inputs)
+            inputs = ByteDropout(self.config.dropout, name=f"{name}_dropout")(inputs)
         return keras.layers.Dense(self.config.dense_units, activation="relu", name=name)(inputs)
 
     @staticmethod
@@ -92,3 +96,8 @@ class Encore(SequenceModel):
         # A softmax does not see what all keys have in common: no bias.
         dense = keras.layers.Dense(HEADS * KEY_SIZE, use_bias=name == "query", name=name)
         return dense(concatenated(f"of_{name}", tensors))
+
+
+def _side_by_side(name: str, of_heads: keras.KerasTensor) -> keras.KerasTensor:
+    """`(batch, sessions, heads, dim)` to `(batch, sessions, heads * dim)`."""
+    return keras.layers.Reshape((-1, HEADS * of_heads.shape[-1]), name=name)(of_heads)

@@ -44,7 +44,7 @@ class RankingLoss(Loss):
     L_s is the cross-entropy of the session among itself and the `SESSIONS` - 1 before it that have
     an s⁺, by softmax of `SHARPNESS` uᵀs⁺. L_t is, on average over the session's tracks that were
     listened to in the `TRACK_SESSIONS` sessions before it, softplus(log Σ_n exp(a_n) - a), where a
-    is `SHARPNESS` times the cosine of u and the track, and the a_n are those of all other listens
+    is `SHARPNESS` times the cosine of u and the track, and the a_n are those of the other tracks
     of these sessions. Both look within a window only. A session none of whose tracks was there has
     no L_t.
 
@@ -63,17 +63,15 @@ class RankingLoss(Loss):
         self._track_weight = track_weight
 
     def __call__(self, prediction: Any, labels: Labels) -> Any:
-        sequences, played, tracks = map(
-            packings.in_sequence, (prediction, labels.target, labels.track)
+        sequences, played, track, since, until = map(
+            packings.in_sequence,
+            (prediction, labels.target, labels.track, labels.since, labels.until),
         )
+        vectors = tf.gather(self._embeddings, tf.maximum(track, 0))
         ranking = self._session_weight * session_ranking(sequences, played)
-        ranking += self._track_weight * self._track_ranking(sequences, tracks)
+        ranking += self._track_weight * track_ranking(sequences, vectors, since=since, until=until)
         ranking = labels.weight * packings.as_called(ranking)
         return cosine_loss_sum(prediction, labels.target, labels.weight) + tf.reduce_sum(ranking)
-
-    def _track_ranking(self, prediction: tf.Tensor, tracks: tf.Tensor) -> tf.Tensor:
-        vectors = tf.gather(self._embeddings, tf.maximum(tracks, 0))
-        return track_ranking(prediction, tracks, vectors)
 
 
 def create_loss(config: TrainConfig, track_embeddings: np.ndarray) -> Loss:
@@ -103,7 +101,9 @@ def session_ranking(prediction: tf.Tensor, played: tf.Tensor) -> tf.Tensor:
     return tf.reduce_logsumexp(logits, axis=-1) - tf.linalg.diag_part(logits)
 
 
-def track_ranking(prediction: tf.Tensor, tracks: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
+def track_ranking(
+    prediction: tf.Tensor, vectors: tf.Tensor, *, since: tf.Tensor, until: tf.Tensor
+) -> tf.Tensor:
     """L_t of every session, `(batch, sessions)`.
 
     Sessions are taken in blocks of `TRACK_SESSIONS`: what a block looks back at is in it or in the
@@ -111,48 +111,38 @@ def track_ranking(prediction: tf.Tensor, tracks: tf.Tensor, vectors: tf.Tensor) 
 
     Args:
         prediction: u, `(batch, sessions, dim)`.
-        tracks: Their tracks, `(batch, sessions, 10)`; negative where there is none.
-        vectors: Embeddings of `tracks`, `(batch, sessions, 10, dim)`; a zero one has none.
+        vectors: Embeddings of their tracks, `(batch, sessions, 10, dim)`; a zero one has none.
+        since: Of these tracks, as in `Labels`, `(batch, sessions, 10)`.
+        until: The same.
     """
-    batch, sessions, slots = tf.unstack(tf.shape(tracks))
+    batch, sessions, slots = tf.unstack(tf.shape(since))
     size = TRACK_SESSIONS
-    tracks = tf.where(tf.reduce_any(vectors != 0.0, axis=-1), tracks, -1)
+    has_vector = tf.reduce_any(vectors != 0.0, axis=-1)
     blocks = -(-sessions // size)
 
-    def blocked(values: tf.Tensor, fill: Any) -> tf.Tensor:
+    def blocked(values: tf.Tensor) -> tf.Tensor:
         """`(batch, sessions, ...)` to `(batch, blocks, size, ...)`, the last one filled up."""
         padding = [[0, 0], [0, blocks * size - sessions]] + [[0, 0]] * (values.shape.rank - 2)
-        padded = tf.pad(values, padding, constant_values=fill)
+        padded = tf.pad(values, padding)
         return tf.reshape(padded, tf.concat([[batch, blocks, size], tf.shape(values)[2:]], 0))
 
-    def with_last(values: tf.Tensor, fill: Any) -> tf.Tensor:
-        """Each block after the one before it: `(batch, blocks, 2 * size, ...)`."""
+    def with_last(values: tf.Tensor) -> tf.Tensor:
+        """Each block after the one before it, `(batch, blocks, 2 * size * 10, ...)`."""
         padding = [[0, 0], [1, 0]] + [[0, 0]] * (values.shape.rank - 2)
-        return tf.concat([tf.pad(values, padding, constant_values=fill)[:, :-1], values], axis=2)
+        pairs = tf.concat([tf.pad(values, padding)[:, :-1], values], axis=2)
+        shape = tf.concat([[batch, blocks, 2 * size * slots], tf.shape(values)[4:]], 0)
+        return tf.reshape(pairs, shape)
 
-    own, scores_of = blocked(tracks, -1), blocked(prediction, 0.0)
-    candidates = with_last(own, -1)
-    embeddings = blocked(vectors, 0.0)
-    own_scores = SHARPNESS * tf.einsum("bcsd,bcsnd->bcsn", scores_of, embeddings)
-    scores = SHARPNESS * tf.einsum("bcsd,bckd->bcsk", scores_of, _flat(with_last(embeddings, 0.0)))
-    candidates = tf.reshape(candidates, tf.stack([batch, blocks, 1, 2 * size * slots]))
+    u, own = blocked(prediction), blocked(vectors)
+    scores = SHARPNESS * tf.matmul(u, with_last(own), transpose_b=True)
     lag = size + tf.range(size)[:, None] - tf.repeat(tf.range(2 * size), slots)[None, :]
-    is_candidate = ((lag >= 1) & (lag <= size))[None, None] & (candidates >= 0)
-
-    # One slot at a time: all at once would take ten times the memory.
-    is_own, is_seen = tf.zeros_like(is_candidate), []
-    for slot in range(tracks.shape[-1]):
-        equal = is_candidate & (candidates == own[..., slot, None])
-        is_own |= equal
-        is_seen.append(tf.reduce_any(equal, axis=-1))
-    others = tf.reduce_logsumexp(tf.where(is_candidate & ~is_own, scores, _NO_CANDIDATE), axis=-1)
-    seen = tf.cast(tf.stack(is_seen, axis=-1), tf.float32)
-    terms = seen * tf.nn.softplus(others[..., None] - own_scores)
-    mean = tf.math.divide_no_nan(tf.reduce_sum(terms, -1), tf.reduce_sum(seen, -1))
+    # A track counts where it was last listened to: there, it comes again in `until` sessions.
+    is_other = with_last(blocked(tf.where(has_vector, until, 0)))[:, :, None, :] > lag
+    is_other &= (lag >= 1) & (lag <= size)
+    others = tf.reduce_logsumexp(tf.where(is_other, scores, _NO_CANDIDATE), axis=-1)
+    is_own = blocked((since >= 1) & (since <= size) & has_vector)
+    own_scores = SHARPNESS * tf.einsum("bcsd,bcsnd->bcsn", u, own)
+    is_own = tf.cast(is_own, tf.float32)
+    terms = is_own * tf.nn.softplus(others[..., None] - own_scores)
+    mean = tf.math.divide_no_nan(tf.reduce_sum(terms, -1), tf.reduce_sum(is_own, -1))
     return tf.reshape(mean, tf.stack([batch, blocks * size]))[:, :sessions]
-
-
-def _flat(vectors: tf.Tensor) -> tf.Tensor:
-    """`(batch, blocks, sessions, 10, dim)` to `(batch, blocks, sessions * 10, dim)`."""
-    shape = tf.shape(vectors)
-    return tf.reshape(vectors, tf.concat([shape[:2], [shape[2] * shape[3]], shape[4:]], 0))

@@ -72,7 +72,10 @@ class TrainStep:
         labels = Labels(
             target=tf.TensorSpec((None, 1, EMBEDDING_DIM), tf.float32),
             weight=tf.TensorSpec((None, 1), tf.float32),
-            track=tf.TensorSpec((None, 1, MAX_TRACKS_PER_SESSION), tf.int32),
+            **{
+                name: tf.TensorSpec((None, 1, MAX_TRACKS_PER_SESSION), tf.int32)
+                for name in ("track", "since", "until")
+            },
         )
         part = (input_signature(model), labels, tf.TensorSpec((None,), tf.int32))
         number = tf.TensorSpec((), tf.float32)

@@ -1,5 +1,6 @@
 """Windows and batches: which session is where, and with what weight."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from cosernn_tf.features import embed_sessions
 from cosernn_tf.schema import MODEL_INPUTS, Per
 from cosernn_tf.windows import (
+    NEVER,
     Windows,
     evaluation_windows,
     make_batch,
@@ -197,6 +199,44 @@ def test_packed_batches_have_each_session_once_step_by_step(table, data):
         expected = values[users] if spec.per is Per.USER else values[rows][:, None]
         np.testing.assert_array_equal(batch.inputs[spec.name], expected)
         assert batch.inputs[spec.name].dtype == values.dtype
+
+
+def test_labels_say_when_a_track_was_and_will_be_listened_to(table):
+    random = np.random.default_rng(5)
+    # Few tracks: some come twice in a session, in the next one, and after long.
+    track = random.integers(0, 60, table.track.shape)
+    track[np.arange(10) >= random.integers(0, 10, len(track))[:, None]] = -1
+    track[random.random(track.shape) < 0.1] = -2
+    repeated = dataclasses.replace(table, track=track)
+    windows = training_windows(repeated, before=2**62, max_sessions=50)
+    windows = windows.take(np.arange(0, len(windows), 3))
+    data = sequence_data(repeated, embed_sessions(repeated, random_embeddings()))
+    labels = pack_batch(data, windows).labels
+    assert labels.since.dtype == labels.until.dtype == np.int32
+    order = np.argsort(-windows.lengths, kind="stable")
+    row = 0
+    found = {}
+    for step in range(windows.lengths.max()):
+        for number in order[windows.lengths[order] > step]:
+            found[number, step] = labels.since[row, 0], labels.until[row, 0]
+            row += 1
+    assert row == len(labels.since)
+    seen = set()
+    for number, start in enumerate(windows.start):
+        sessions = track[start : windows.end[number]]
+        for step, slot in np.ndindex(*sessions.shape):
+            is_own = sessions[step] == sessions[step, slot]
+            since = until = 0
+            if sessions[step, slot] >= 0:
+                others = np.flatnonzero((sessions == sessions[step, slot]).any(axis=1)) - step
+                if not is_own[:slot].any():
+                    since = min((-other for other in others if other < 0), default=0)
+                if not is_own[slot + 1 :].any():
+                    until = min((other for other in others if other > 0), default=NEVER)
+            assert found[number, step][0][slot] == since
+            assert found[number, step][1][slot] == until
+            seen.add((since > 0, until if until in (0, NEVER) else 1))
+    assert seen == set(itertools.product((False, True), (0, 1, NEVER)))
 
 
 @pytest.mark.parametrize("max_rows", [1, 50, 100, 399, 1000])

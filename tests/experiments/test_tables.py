@@ -60,16 +60,24 @@ def test_table_4_has_four_sets_of_pathways():
 
 def test_table_5_has_encore_and_cosernn_on_both_losses():
     encore = ModelConfig("encore", dropout=0.1)
-    found = {
-        row.name: TrainConfig(model_of(row), loss=flags_of(row_flags(row)).get("loss", ""))
-        for row in TABLES[5].rows
-        if row.flagfile
-    }
+    found = {}
+    for row in TABLES[5].rows:
+        if row.flagfile:
+            flags = flags_of(row_flags(row))
+            weights: dict[str, Any] = {
+                name: float(flags[name])
+                for name in ("session_weight", "track_weight")
+                if name in flags
+            }
+            found[row.name] = TrainConfig(model_of(row), loss=flags.get("loss", ""), **weights)
     assert found == {
         "cosernn": TrainConfig(loss="cosine"),
         "table5_ranking": TrainConfig(loss="ranking"),
         "table5_encore_cosine": TrainConfig(encore, loss="cosine"),
         "table5_encore": TrainConfig(encore, loss="ranking"),
+        "table5_encore_ranking_first": TrainConfig(
+            encore, loss="ranking", session_weight=0.3, track_weight=0.6
+        ),
     }
 
 
@@ -125,7 +133,7 @@ def test_sizes_of_a_flagfile_and_flags_that_override_them(tmp_path):
     given = ["--lstm_units=9", "--overwrite"]
     flags = flags_of(list(training_flags(base, given, own=OF_A_ROW_OR_RUN)))
     assert set(flags) == set(flags_of(TrainConfig().to_flags().splitlines())) - {
-        "model", "features", "pathways", "dropout", "loss", "seed"
+        "model", "features", "pathways", "dropout", "loss", "session_weight", "track_weight", "seed"
     } | {"overwrite"}  # fmt: skip
     assert (flags["lstm_units"], flags["dense_units"]) == ("9", "200")
 

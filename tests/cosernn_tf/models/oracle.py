@@ -248,7 +248,8 @@ def encore_of_user(
     has_context = "context" in config.features
     contexts = [context(x) if has_context else np.zeros(0) for x in steps]
     before = [np.zeros_like(contexts[0]), *contexts[:-1]]
-    vectors = [np.concatenate([x[f"last_{name}"] for name in pathways]) for x in steps]
+    by_rank = [name for name in ("played", "all", "skipped") if name in pathways]
+    vectors = [np.concatenate([x[f"last_{name}"] for name in by_rank]) for x in steps]
     summaries = [
         features(x, pathways[0], config, data)[len(c) + 40 :]
         for x, c in zip(steps, contexts, strict=True)
@@ -280,7 +281,7 @@ def encore_of_user(
                 place = weights["attention/recent"][head, t - i] if t - i < RECENT else 0.0
                 logits.append(match + place - decay[head] @ np.log1p([hours, t - i]))
             means[head] = softmax(np.array(logits)) @ np.array([vectors[i] for i in remembered])
-        combined = np.concatenate([now, np.sqrt(40) * means.ravel()])
+        combined = np.concatenate([now, np.sqrt(40) * means[:, :40].ravel()])
         combined = relu(dense(weights, "combine_2", relu(dense(weights, "combine_1", combined))))
         values = np.vstack([x["long_term"], means.reshape(-1, 40)])
         found.append(

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from cosernn_tf.models.layers import (
+    ByteDropout,
     LogStandardize,
     LongTermFusion,
     Modulate,
@@ -20,6 +21,25 @@ def test_one_hot_of_a_row_outside_of_the_vocabulary_is_zero():
     np.testing.assert_array_equal(encoded[0], [[1, 0, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]])
 
 
+@pytest.mark.parametrize(("rate", "dropped"), [(0.1, 26), (0.5, 128), (0.001, 1), (0.999, 255)])
+def test_dropout_drops_its_share_and_scales_the_rest(rate, dropped):
+    layer = ByteDropout(rate, seed=1)
+    # 3 values of the last word are not used.
+    values = tf.random.uniform((1001, 1, 101), 1.0, 2.0, seed=2)
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        found = layer(values, training=True)
+    gradient = tape.gradient(found, values).numpy()
+    found, share = found.numpy(), dropped / 256
+    assert abs((found == 0).mean() - share) < 5 * np.sqrt(share * (1 - share) / found.size)
+    scale = np.where(found == 0, 0.0, 1 / (1 - share))
+    np.testing.assert_allclose(found, values * scale, rtol=1e-6)
+    np.testing.assert_allclose(gradient, scale, rtol=1e-6)
+    assert not np.array_equal(found, layer(values, training=True))
+    np.testing.assert_array_equal(found, ByteDropout(rate, seed=1)(values, training=True))
+    np.testing.assert_array_equal(values, layer(values))
+
+
 def test_log_standardize():
     layer = LogStandardize(mean=2.0, deviation=0.5)
     values = layer(np.array([[0.0, 9.0]], np.float32))
@@ -33,7 +53,13 @@ def test_log_standardize_refuses_a_deviation_that_is_none(deviation):
 
 
 @pytest.mark.parametrize(
-    "layer", [OneHot(3), LogStandardize(mean=1.5, deviation=0.25), UserEmbedding(["ü", "b\n"], 4)]
+    "layer",
+    [
+        OneHot(3),
+        ByteDropout(0.3, seed=7),
+        LogStandardize(mean=1.5, deviation=0.25),
+        UserEmbedding(["ü", "b\n"], 4),
+    ],
 )
 def test_layers_come_back_from_their_configuration(layer):
     again = type(layer).from_config(layer.get_config())

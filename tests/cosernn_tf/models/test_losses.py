@@ -16,7 +16,7 @@ from cosernn_tf.models.losses import (
     session_ranking,
     track_ranking,
 )
-from cosernn_tf.windows import Labels
+from cosernn_tf.windows import NEVER, Labels
 
 DIM, NUM_TRACKS = 6, 30
 LENGTHS = [1, 7, TRACK_SESSIONS, TRACK_SESSIONS + 1, SESSIONS + 30]
@@ -44,18 +44,42 @@ def track_oracle(prediction, tracks, embeddings):
             [track for track in of_session if track >= 0 and embeddings[track].any()]
             for of_session in tracks[user]
         ]
-        u, own = prediction[user, t], usable[t]
-        listened = list(itertools.chain(*usable[max(0, t - TRACK_SESSIONS) : t]))
-        others = [SHARPNESS * u @ embeddings[n] for n in listened if n not in own]
+        u, own = prediction[user, t], set(usable[t])
+        listened = set(itertools.chain(*usable[max(0, t - TRACK_SESSIONS) : t]))
+        others = [SHARPNESS * u @ embeddings[n] for n in listened - own]
         terms = [
             softplus(np.logaddexp.reduce(others) - SHARPNESS * u @ embeddings[track])
             if others
             else 0.0
-            for track in own
-            if track in listened
+            for track in own & listened
         ]
         found[user, t] = np.mean(terms) if terms else 0.0
     return found
+
+
+def repeats(tracks):
+    """`since` and `until` of `Labels`, by a loop over listens."""
+    since, until = np.zeros((2, *tracks.shape), np.int32)
+    for user, of_user in enumerate(tracks):
+        last: dict[int, tuple[int, int]] = {}
+        for t, slot in np.argwhere(of_user >= 0):
+            track = of_user[t, slot]
+            until[user, t, slot] = NEVER
+            if track in last:
+                before = last[track]
+                since[user, t, slot] = until[user, *before] = t - before[0]
+            last[track] = t, slot
+    return since, until
+
+
+def track_term(prediction, tracks, embeddings):
+    since, until = map(tf.constant, repeats(tracks))
+    vectors = tf.constant(embeddings[np.maximum(tracks, 0)])
+    return track_ranking(tf.constant(prediction), vectors, since=since, until=until).numpy()
+
+
+def labels_of(played, weight, tracks):
+    return Labels(*map(tf.constant, (played, weight, tracks, *repeats(tracks))))
 
 
 @pytest.fixture(params=LENGTHS)
@@ -84,9 +108,8 @@ def test_session_term(batch):
 
 def test_track_term(batch):
     prediction, _, tracks, embeddings = batch
-    vectors = embeddings[np.maximum(tracks, 0)]
     expected = track_oracle(prediction, tracks, embeddings)
-    found = track_ranking(tf.constant(prediction), tf.constant(tracks), tf.constant(vectors))
+    found = track_term(prediction, tracks, embeddings)
     np.testing.assert_allclose(found, expected, atol=2e-5)
     if expected.shape[1] > 1:
         assert (expected > 0.1).mean() > 0.2
@@ -95,7 +118,7 @@ def test_track_term(batch):
 def test_the_loss_is_the_weighted_sum_of_its_terms_over_pairs(batch):
     prediction, played, tracks, embeddings = batch
     weight = (played.any(axis=-1) & (np.arange(played.shape[1]) % 3 < 2)).astype(np.float32)
-    labels = Labels(*map(tf.constant, (played, weight, tracks)))
+    labels = labels_of(played, weight, tracks)
     cosine = 1.0 - np.sum(prediction * played, axis=-1)
     assert float(CosineLoss()(tf.constant(prediction), labels)) == pytest.approx(
         np.sum(weight * cosine), rel=1e-5
@@ -118,7 +141,7 @@ def test_the_gradient_is_finite_and_of_pairs_only(batch):
     u = tf.constant(prediction)
     with tf.GradientTape() as tape:
         tape.watch(u)
-        value = loss(u, Labels(*map(tf.constant, (played, weight, tracks))))
+        value = loss(u, labels_of(played, weight, tracks))
     gradient = tape.gradient(value, u).numpy()
     assert np.isfinite(gradient).all()
     np.testing.assert_array_equal(gradient.any(axis=-1), weight > 0)
@@ -135,10 +158,5 @@ def test_padding_and_later_sessions_change_no_term(batch):
     before = session_ranking(tf.constant(prediction), tf.constant(played)).numpy()
     after = session_ranking(tf.constant(prediction), tf.constant(other)).numpy()
     np.testing.assert_array_equal(before[:, :last], after[:, :last])
-    ranked = [
-        track_ranking(
-            tf.constant(prediction), tf.constant(t), tf.constant(embeddings[np.maximum(t, 0)])
-        ).numpy()[:, :last]
-        for t in (tracks, tracks_after)
-    ]
+    ranked = [track_term(prediction, t, embeddings)[:, :last] for t in (tracks, tracks_after)]
     np.testing.assert_array_equal(*ranked)
