@@ -225,9 +225,11 @@ class PackedBatch:
     active: np.ndarray
     """(T,) int32: windows that have a session at each step; they are the first ones."""
 
-    @property
-    def labels(self) -> Labels:
-        since, until = _repeats(self.track[:, 0], self.active)
+    def labels(self, *, repeats: bool = True) -> Labels:
+        """Without `repeats`, which take as long as all else, `since` and `until` are zero."""
+        since = until = np.zeros_like(self.track[:, 0])
+        if repeats:
+            since, until = _repeats(self.track[:, 0], self.active)
         return Labels(self.target, self.weight, self.track, since[:, None], until[:, None])
 
 

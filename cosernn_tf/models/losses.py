@@ -1,7 +1,7 @@
 """What models are trained on: sums over the (user, session) pairs of a batch."""
 
 import abc
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import tensorflow as tf
@@ -23,6 +23,9 @@ _NO_CANDIDATE: Final = -1e9
 
 class Loss(abc.ABC):
     """Of predictions u `(batch, sessions, dim)`, unit norm, and the `Labels` of their sessions."""
+
+    looks_at_repeats: ClassVar[bool] = False
+    """Whether it takes `since` and `until` of the labels."""
 
     @abc.abstractmethod
     def __call__(self, prediction: Any, labels: Labels) -> Any:
@@ -53,6 +56,8 @@ class RankingLoss(Loss):
         session_weight: Of L_s.
         track_weight: Of L_t.
     """
+
+    looks_at_repeats = True
 
     def __init__(
         self, track_embeddings: np.ndarray, *, session_weight: float, track_weight: float

@@ -93,8 +93,13 @@ class TrainStep:
         step may follow on that.
         """
         own_pairs = int(sum(np.count_nonzero(part.weight) for part in parts))
+        repeats = self._loss.looks_at_repeats
         arguments = [
-            ({name: part.inputs[name] for name in self._inputs}, part.labels, part.active)
+            (
+                {name: part.inputs[name] for name in self._inputs},
+                part.labels(repeats=repeats),
+                part.active,
+            )
             for part in parts
         ]
         sums = np.zeros(3)

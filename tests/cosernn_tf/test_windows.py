@@ -211,7 +211,7 @@ def test_labels_say_when_a_track_was_and_will_be_listened_to(table):
     windows = training_windows(repeated, before=2**62, max_sessions=50)
     windows = windows.take(np.arange(0, len(windows), 3))
     data = sequence_data(repeated, embed_sessions(repeated, random_embeddings()))
-    labels = pack_batch(data, windows).labels
+    labels = pack_batch(data, windows).labels()
     assert labels.since.dtype == labels.until.dtype == np.int32
     order = np.argsort(-windows.lengths, kind="stable")
     row = 0
