@@ -189,6 +189,35 @@ class SessionAttention(Float32Layer):
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
+class FirstVectors(keras.layers.Layer):
+    """Of vectors that every head has side by side, the first, side by side.
+
+    Input shape: `(batch, sessions, heads, count * dim)`. Output shape: `(batch, sessions, heads *
+    dim)`.
+
+    Args:
+        dim: Of a vector.
+    """
+
+    def __init__(self, dim: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dim = dim
+
+    def call(self, inputs: Any) -> Any:
+        batch, sessions = ops.shape(inputs)[:2]
+        size = self.compute_output_shape(inputs.shape)[-1]
+        return ops.reshape(inputs[..., : self.dim], (batch, sessions, size))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        *_, heads, _ = input_shape
+        assert heads is not None
+        return (*input_shape[:2], heads * self.dim)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "dim": self.dim}
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
 class WeightedSum(Float32Layer):
     """û + g ū + Σ g_v v, unit norm, over `count` remembered vectors v.
 

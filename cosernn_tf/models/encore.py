@@ -4,7 +4,13 @@ from typing import Final
 
 import keras
 
-from cosernn_tf.models.attention import OfEverySession, Previous, SessionAttention, WeightedSum
+from cosernn_tf.models.attention import (
+    FirstVectors,
+    OfEverySession,
+    Previous,
+    SessionAttention,
+    WeightedSum,
+)
 from cosernn_tf.models.base import PREDICTION, SequenceModel
 from cosernn_tf.models.encodings import Encodings, concatenated, scaled
 from cosernn_tf.models.layers import ByteDropout
@@ -53,8 +59,8 @@ class Encore(SequenceModel):
                 encodings.inputs["seconds_since_last"],
             ]
         )
-        of_first = _side_by_side("of_first", remembered[..., :EMBEDDING_DIM])
-        remembered = _side_by_side("remembered", remembered)
+        of_first = FirstVectors(EMBEDDING_DIM, name="of_first")(remembered)
+        heads = keras.layers.Reshape((-1, HEADS * remembered.shape[-1]), name="heads")(remembered)
 
         combined = concatenated("combined", [now, scaled("of_first", of_first)])
         combined = self._dense("combine_2", self._dense("combine_1", combined))
@@ -66,7 +72,7 @@ class Encore(SequenceModel):
         )(combined)
         offset = keras.layers.Dense(EMBEDDING_DIM, name="offset")(combined)
         prediction = WeightedSum(name="fusion")(
-            [offset, weights, encodings.inputs["long_term"], remembered]
+            [offset, weights, encodings.inputs["long_term"], heads]
         )
         return {PREDICTION: prediction}
 
@@ -96,8 +102,3 @@ class Encore(SequenceModel):
         # A softmax does not see what all keys have in common: no bias.
         dense = keras.layers.Dense(HEADS * KEY_SIZE, use_bias=name == "query", name=name)
         return dense(concatenated(f"of_{name}", tensors))
-
-
-def _side_by_side(name: str, of_heads: keras.KerasTensor) -> keras.KerasTensor:
-    """`(batch, sessions, heads, dim)` to `(batch, sessions, heads * dim)`."""
-    return keras.layers.Reshape((-1, HEADS * of_heads.shape[-1]), name=name)(of_heads)

@@ -44,7 +44,7 @@ def test_lists_of_any_kind_are_read(tmp_path, kind, dtype):
 
 
 def test_only_the_direction_of_an_embedding_counts(tmp_path, caplog):
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="absl")
     scaled = GOOD.astype(np.float64) * np.array([[1.0], [1e300], [1e-300], [3.0]])
     new = read_new_tracks(write(tmp_path / "new.parquet", IDS, list(scaled)))
     np.testing.assert_allclose(new.vectors, GOOD, atol=1e-6)

@@ -197,7 +197,7 @@ def test_filters_know_added_and_removed_tracks(path, embeddings, queries, new, c
 
 def test_the_same_tracks_may_be_given_again(path, embeddings, queries, new, catalogue, caplog):
     update(path, embeddings, queries, new=new)
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="absl")
     built = update(path, embeddings, queries, new=new)
     assert built.added == 40
     assert "40 of the new tracks were added before" in caplog.text

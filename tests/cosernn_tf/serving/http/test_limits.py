@@ -188,7 +188,7 @@ def test_logs_have_routes_and_no_ids(open_recommender):
     logger = absl_logging.get_absl_logger()
     handler = Listener()
     logger.addHandler(handler)
-    before = absl_logging.get_verbosity()
+    before, level = absl_logging.get_verbosity(), logger.level
     try:
         absl_logging.set_verbosity(absl_logging.INFO)
         with served(open_recommender, ServeConfig()) as server:
@@ -200,6 +200,8 @@ def test_logs_have_routes_and_no_ids(open_recommender):
             server.get("/v1/users/shown/history")
     finally:
         absl_logging.set_verbosity(before)
+        # That sets a level where there was none, and other tests would miss what is told.
+        logger.setLevel(level)
         logger.removeHandler(handler)
     text = "\n".join(told)
     assert "GET /v1/users/{user_id}/recommendations 200" in text
