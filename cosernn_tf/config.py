@@ -27,6 +27,8 @@ class Architecture:
     """Features without which it would be another model."""
     loss: str = "cosine"
     """What it is trained on, of `LOSSES`."""
+    has_rnn: bool = True
+    """Whether `lstm_units` has a say."""
 
 
 LOSSES: Final = ("cosine", "ranking")
@@ -46,6 +48,7 @@ ARCHITECTURES: Final = (
         pathways=("played", "skipped"),
         needs=("last_session", "gap"),
         loss="ranking",
+        has_rnn=False,
     ),
 )
 MODEL_NAMES: Final = tuple(architecture.name for architecture in ARCHITECTURES)

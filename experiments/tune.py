@@ -21,7 +21,7 @@ from pathlib import Path
 from absl import flags
 
 from cosernn_tf import cli
-from cosernn_tf.config import TrainConfig, check_run_name, require
+from cosernn_tf.config import ARCHITECTURES, TrainConfig, check_run_name, require
 from cosernn_tf.errors import UserError
 from cosernn_tf.workspace import Workspace
 from experiments.tables import FOLDER
@@ -29,7 +29,7 @@ from experiments.training_flags import OF_A_RUN, flag_name, training_flags
 from experiments.tuning.space import PAPER, PRUNERS, SAMPLERS, SEARCHED, parse_space
 
 _DEFAULT_MODEL = TrainConfig().model.name
-_WITHOUT_RNN = ("encore",)
+_WITHOUT_RNN = tuple(model.name for model in ARCHITECTURES if not model.has_rnn)
 _RNN_SIZE = "lstm_units"
 flags.declare_key_flag("workspace")
 _STUDY = flags.DEFINE_string(

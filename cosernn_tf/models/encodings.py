@@ -61,7 +61,10 @@ class Encodings:
 
     @property
     def last_vectors(self) -> list[keras.KerasTensor]:
-        """s_{t-1} of every pathway as it is, unit norm: s⁺, s, s⁻."""
+        """s_{t-1} of every pathway as it is, unit norm.
+
+        What says most of the next s⁺ comes first: s⁺, s, s⁻.
+        """
         return [
             self.inputs[f"last_{pathway}"]
             for pathway in ("played", "all", "skipped")

@@ -54,8 +54,7 @@ class OneHot(keras.layers.Layer):
 class ByteDropout(keras.layers.Dropout):
     """Keras' dropout, with a random byte a value where that one draws a float.
 
-    To draw is most of what dropout costs on a CPU. The rate is rounded to
-    1/256, 2/256 ... or 255/256.
+    To draw is most of what dropout costs on a CPU. The rate is rounded to 1/256, 2/256 ... 255/256.
     """
 
     def call(self, inputs: Any, training: bool = False) -> Any:
